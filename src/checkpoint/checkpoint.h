@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A folder of weights, whatever the files in it are: opens it in Hugging Face's search order
+// (model.safetensors, model.safetensors.index.json, pytorch_model.bin,
+// pytorch_model.bin.index.json), lists its tensors and reads their rows as float32. Nothing here
+// knows what a model is, and nothing here can run code from a file.
+//
+// Files are read with pread, not mapped: a file that shrinks while it is read gives DATA_LOSS, not
+// SIGBUS.
+#ifndef CODEGEN_CHECKPOINT_CHECKPOINT_H_
+#define CODEGEN_CHECKPOINT_CHECKPOINT_H_
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/file.h"
+#include "codegen/options.h"
+#include "tensor/dtype.h"
+
+namespace codegen::checkpoint {
+
+// Where one tensor lies. Element (i, j, ...) is at byte `file_offset + (i * strides[0] + j *
+// strides[1] + ...) * ItemBytes(dtype)` of `file`; every reachable element has been checked to lie
+// inside the file.
+struct TensorEntry {
+  std::string name;
+  tensor::DType dtype = tensor::DType::kF32;
+  std::vector<std::int64_t> shape;    // empty for a scalar
+  std::vector<std::int64_t> strides;  // in elements, >= 0; may be transposed in torch files
+  std::shared_ptr<const base::File> file;
+  std::int64_t file_offset = 0;
+
+  std::int64_t elements() const;  // product of shape
+  std::int64_t bytes() const { return elements() * tensor::ItemBytes(dtype); }
+};
+
+// Reads rows of one rank-1 or rank-2 tensor as float32 (a rank-1 tensor is one row). Rows of a
+// contiguous tensor are read from the file as they are asked for; the storage of a transposed one
+// is read whole on creation. Safe for concurrent use.
+class RowReader {
+ public:
+  virtual ~RowReader() = default;
+  virtual std::int64_t rows() const = 0;
+  virtual std::int64_t columns() const = 0;
+  // Writes rows [first, first + count) to `out` [count, columns].
+  // Requires: 0 <= first, first + count <= rows(), out.size() == count * columns().
+  // Errors: DATA_LOSS if the file ends early or changed.
+  virtual absl::Status Read(std::int64_t first, std::int64_t count, std::span<float> out) const = 0;
+};
+
+// An open folder. Immutable; safe for concurrent use.
+class Checkpoint {
+ public:
+  // Errors name the file, the tensor, what was expected and what was found: NOT_FOUND,
+  // PERMISSION_DENIED, DATA_LOSS (truncated or malformed), INVALID_ARGUMENT (shard name that is no
+  // plain file name, forbidden pickle object, a name in two files), UNIMPLEMENTED (unknown dtype,
+  // legacy torch file), RESOURCE_EXHAUSTED (beyond Limits).
+  static absl::StatusOr<Checkpoint> Open(const std::string& folder, FileFormats formats);
+
+  // All tensors by name, buffers included.
+  const std::map<std::string, TensorEntry>& tensors() const { return tensors_; }
+  // "model.safetensors", "pytorch_model.bin.index.json", ...: the file that was found.
+  const std::string& source() const { return source_; }
+
+  // Errors: UNIMPLEMENTED if the dtype is not F32, F16 or BF16 or the rank not 1 or 2; as
+  // RowReader::Read.
+  static absl::StatusOr<std::unique_ptr<RowReader>> OpenRows(const TensorEntry& entry);
+
+ private:
+  std::map<std::string, TensorEntry> tensors_;
+  std::string source_;
+};
+
+}  // namespace codegen::checkpoint
+
+#endif  // CODEGEN_CHECKPOINT_CHECKPOINT_H_
