@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Drawing a token from a row of logits: the definition, and the implementation for logits in host
+// memory.
+//
+// Logits of ids at or beyond `vocabulary` take no part (embeddings have more rows than the
+// tokenizer has tokens, and a padding row must never be sampled). Greedy takes the largest logit,
+// the lowest id among equals. Otherwise, in this order: divide by the temperature; keep the top_k
+// largest; keep the smallest set of largest whose probabilities (after temperature and top_k) reach
+// top_p; draw. Candidates are ordered by (logit descending, id ascending), and the random number is
+// a function of (seed, position) alone, so a row's token never depends on the rows beside it.
+#ifndef CODEGEN_BACKEND_SAMPLING_H_
+#define CODEGEN_BACKEND_SAMPLING_H_
+
+#include <cstdint>
+#include <span>
+
+#include "codegen/request.h"
+
+namespace codegen::backend {
+
+// How one row is sampled. Validated where requests enter; here: temperature finite and >= 0, top_p
+// in (0, 1].
+struct Sampling {
+  float temperature = 0.0F;  // below kGreedyTemperature: greedy
+  int top_k = 0;             // 0: all
+  float top_p = 1.0F;
+  std::uint64_t seed = 0;
+  std::int32_t position = 0;    // of the token to be drawn
+  std::int32_t vocabulary = 0;  // ids below take part; in [1, row width]
+};
+
+inline constexpr float kGreedyTemperature = 1e-3F;
+
+struct SampledToken {
+  TokenId id = -1;    // -1: the row held NaN or only infinities
+  float logprob = 0;  // log softmax over the vocabulary, without temperature
+};
+
+// Draws from `logits` [width].
+SampledToken SampleRow(std::span<const float> logits, const Sampling& sampling);
+
+// log softmax(logits[0, vocabulary))[id], summed in double.
+float LogProbability(std::span<const float> logits, TokenId id);
+
+// A number in [0, 1) that depends on (seed, position) alone: Philox 4x32-10 (Salmon et al., SC
+// 2011), 24 bits.
+float UniformAt(std::uint64_t seed, std::int32_t position);
+
+}  // namespace codegen::backend
+
+#endif  // CODEGEN_BACKEND_SAMPLING_H_
