@@ -4,7 +4,10 @@ target_compile_options(codegen_warnings INTERFACE
   -Wall -Wextra -Wpedantic -Wconversion -Wshadow
   $<$<CXX_COMPILER_ID:Clang,AppleClang>:-Wthread-safety>
   $<$<BOOL:${CODEGEN_WERROR}>:-Werror>)
+
+# A sanitizer must see every target, so it is a flag of the directory; and with it the standard library checks bounds.
 if(CODEGEN_SANITIZE)
-  target_compile_options(codegen_warnings INTERFACE -fsanitize=${CODEGEN_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
-  target_link_options(codegen_warnings INTERFACE -fsanitize=${CODEGEN_SANITIZE})
+  add_compile_options(-fsanitize=${CODEGEN_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_compile_definitions(_GLIBCXX_ASSERTIONS)
+  add_link_options(-fsanitize=${CODEGEN_SANITIZE})
 endif()
