@@ -1,0 +1,37 @@
+# Limits of the house that a machine can check: cmake -DROOT=<source tree> -P cmake/CheckLimits.cmake
+#
+# No file over 600 lines unless its first lines say that it is generated, and no note-to-self in the sources: what is
+# left to do is an issue or a test.
+cmake_minimum_required(VERSION 3.25)
+
+set(line_limit 600)
+set(broken "")
+set(patterns "")
+foreach(folder src cuda include examples bench tests)
+  foreach(ending h cc cu cuh py sh cmake)
+    list(APPEND patterns ${ROOT}/${folder}/*.${ending})
+  endforeach()
+endforeach()
+file(GLOB_RECURSE files LIST_DIRECTORIES false RELATIVE ${ROOT} ${patterns})
+foreach(file IN LISTS files)
+  file(READ ${ROOT}/${file} text)
+  string(REGEX MATCHALL "\n" lines "${text}")
+  list(LENGTH lines count)
+  string(SUBSTRING "${text}" 0 400 head)
+  if(count GREATER line_limit AND NOT head MATCHES "[Gg]enerated by ")
+    list(APPEND broken "${file}: ${count} lines, at most ${line_limit}")
+  endif()
+  if(text MATCHES "(//|#)[^\n]*(TODO|FIXME)")
+    list(APPEND broken "${file}: holds a note to self (${CMAKE_MATCH_2})")
+  endif()
+endforeach()
+
+if(broken)
+  list(JOIN broken "\n  " broken)
+  message(FATAL_ERROR "limits exceeded:\n  ${broken}")
+endif()
+list(LENGTH files count)
+if(count EQUAL 0)
+  message(FATAL_ERROR "no file found below ROOT=${ROOT}")
+endif()
+message(STATUS "${count} files within the limits")

@@ -1,0 +1,24 @@
+#!/bin/sh
+# Installs what is missing, builds everything and runs every test: those of the development build, and as tests of it
+# the whole suite under the address, undefined-behaviour and thread sanitizers, a clang build, and installed consumers.
+# One ctest run shows it all and has the last word. Build trees stay in build/, so a second run only tests.
+set -eu
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$1"; }
+
+step "1/3 What the build and the tests need"
+cmake/install_missing.sh cmake ninja-build g++ libabsl-dev libfmt-dev libsimdjson-dev libhwy-dev \
+  libgtest-dev libgmock-dev libbenchmark-dev ccache clang
+
+# Both reach the builds inside the tests too.
+CTEST_PARALLEL_LEVEL=$(nproc)
+CMAKE_CXX_COMPILER_LAUNCHER=ccache
+export CTEST_PARALLEL_LEVEL CMAKE_CXX_COMPILER_LAUNCHER
+
+step "2/3 Building build/dev: library, program, tests and benchmarks, warnings as errors"
+cmake --preset dev -DCODEGEN_CI_TESTS=ON --log-level=WARNING > /dev/null
+cmake --build --preset dev
+
+step "3/3 Testing; preset.* and install.* build whole trees and take minutes"
+ctest --preset dev
