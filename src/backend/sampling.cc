@@ -6,8 +6,7 @@
 // descending, id ascending): the first k; the shortest that weighs at least top_p of the total; the
 // shortest that weighs more than u of it, whose last member is the token drawn. A prefix does not
 // need its inside sorted, so each is found by selection (Hoare's quickselect, with sums of weights
-// beside the counts): expected O(vocabulary) whatever the distribution, where sorting 51,200
-// candidates costs a hundred times the rest of the row.
+// beside the counts), expected O(vocabulary) whatever the distribution.
 //
 // Weights are exp((logit - largest) / temperature) in float32, their sums in double. Candidates of
 // weight below exp(-60) are left out at once: even 2^20 of them weigh less than 1e-19 beside the
@@ -27,6 +26,7 @@ namespace codegen::backend {
 namespace {
 
 constexpr float kNegligible = -60.0F;
+constexpr float kNear = 4.5e-5F;  // exp(-10)
 
 struct Candidate {
   float logit;
@@ -66,64 +66,95 @@ TokenId Largest(std::span<const float> logits) {
   return valid && id < logits.size() ? static_cast<TokenId>(id) : -1;
 }
 
-std::vector<Candidate> Candidates(std::span<const float> logits, float largest, float temperature) {
-  std::vector<Candidate> candidates;
-  candidates.reserve(logits.size());
+// The candidates, those of weight kNear and more before the rest. One predictable pass tells them
+// apart, and as they are few, all that follows is usually decided among them: 2.2 -> 0.9 ms for a
+// peaked row of 50,257 at temperature 1 (one core, RelWithDebInfo).
+struct Candidates {
+  std::vector<Candidate> all;
+  std::size_t near = 0;
+};
+
+Candidates MakeCandidates(std::span<const float> logits, float largest, float temperature) {
+  Candidates candidates;
+  std::vector<Candidate>& all = candidates.all;
+  all.reserve(logits.size());
   for (std::size_t i = 0; i < logits.size(); ++i) {
     const float exponent = (logits[i] - largest) / temperature;
     if (exponent >= kNegligible)
-      candidates.push_back({logits[i], std::exp(exponent), static_cast<TokenId>(i)});
+      all.push_back({logits[i], std::exp(exponent), static_cast<TokenId>(i)});
   }
+  const auto far =
+      std::partition(all.begin(), all.end(), [](const Candidate& c) { return c.weight >= kNear; });
+  candidates.near = static_cast<std::size_t>(far - all.begin());
   return candidates;
 }
 
-// Moves the shortest prefix whose weight satisfies `reached` (all candidates if none does) to the
-// front, its last member to its end. Requires: candidates not empty; `reached` stays true from some
-// weight on.
+// The part of the candidates that a selection still has to look at: what lies before it ranks
+// before all of it.
+struct Range {
+  std::size_t first;
+  std::size_t last;
+};
+
+// Moves the first `size` candidates of [range.first, range.last) in order to its front, the next
+// one after them.
+void Select(std::span<Candidate> candidates, Range range, std::size_t size) {
+  const auto begin = candidates.subspan(range.first, range.last - range.first);
+  std::nth_element(begin.begin(), begin.begin() + static_cast<std::ptrdiff_t>(size), begin.end(),
+                   Before);
+}
+
+void KeepLargest(std::size_t count, Candidates& candidates) {
+  const std::size_t size = candidates.all.size();
+  const bool among_near = count < candidates.near;
+  const Range range = among_near ? Range{0, candidates.near} : Range{candidates.near, size};
+  if (count < size) Select(candidates.all, range, count - range.first);
+  candidates.all.resize(std::min(count, size));
+  candidates.near = std::min(count, candidates.near);
+}
+
+// Shortens the candidates to their shortest prefix whose weight satisfies `reached` (to all of them
+// if none does), the last in order at its end, and returns its weight. Requires: candidates not
+// empty; `reached` stays true from some weight on.
 //
 // Probes lengths 64, 320, 1344, ... before it bisects, as most rows are decided by a few
 // candidates.
 template <class Reached>
-Prefix ShortestPrefix(std::span<Candidate> candidates, Reached reached) {
-  std::size_t first = 0;  // the prefix is longer than `first` and at most `last`
-  std::size_t last = candidates.size();
+double KeepPrefix(Reached reached, Candidates& candidates) {
+  const std::span<Candidate> all(candidates.all);
+  const double near_weight = TotalWeight(all.first(candidates.near));
+  const bool among_near = candidates.near == all.size() || reached(near_weight);
+  Range range = among_near ? Range{0, candidates.near} : Range{candidates.near, all.size()};
+  double before = among_near ? 0 : near_weight;  // weight of all[0, range.first)
   std::size_t step = 64;
-  double before = 0;  // weight of candidates[0, first)
-  while (last - first > 1) {
-    const std::size_t half = std::min(step, (last - first) / 2);
-    const auto begin = candidates.begin() + static_cast<std::ptrdiff_t>(first);
-    const auto middle = begin + static_cast<std::ptrdiff_t>(half);
-    std::nth_element(begin, middle, candidates.begin() + static_cast<std::ptrdiff_t>(last), Before);
-    const double weight = before + TotalWeight({begin, middle});
+  while (range.last - range.first > 1) {
+    const std::size_t half = std::min(step, (range.last - range.first) / 2);
+    Select(all, range, half);
+    const double weight = before + TotalWeight(all.subspan(range.first, half));
     if (reached(weight)) {
-      last = first + half;
+      range.last = range.first + half;
     } else {
-      first += half;
+      range.first += half;
       before = weight;
       step *= 4;
     }
   }
-  return {first + 1, before + candidates[first].weight};
+  const double weight = before + all[range.first].weight;
+  candidates.all.resize(range.last);
+  candidates.near = std::min(range.last, candidates.near);
+  return weight;
 }
 
-TokenId Draw(std::vector<Candidate> candidates, const Sampling& sampling) {
-  std::span<Candidate> kept(candidates);
-  if (const auto top_k = static_cast<std::size_t>(sampling.top_k);
-      top_k > 0 && top_k < kept.size()) {
-    std::nth_element(kept.begin(), kept.begin() + sampling.top_k, kept.end(), Before);
-    kept = kept.first(top_k);
-  }
-  double total = TotalWeight(kept);
+TokenId Draw(Candidates candidates, const Sampling& sampling) {
+  if (sampling.top_k > 0) KeepLargest(static_cast<std::size_t>(sampling.top_k), candidates);
+  double total = TotalWeight(candidates.all);
   if (sampling.top_p < 1.0F) {
     const double enough = sampling.top_p * total;
-    const Prefix nucleus =
-        ShortestPrefix(kept, [enough](double weight) { return weight >= enough; });
-    kept = kept.first(nucleus.size);
-    total = nucleus.weight;
+    total = KeepPrefix([enough](double weight) { return weight >= enough; }, candidates);
   }
   const double at = UniformAt(sampling.seed, sampling.position) * total;
-  const Prefix drawn = ShortestPrefix(kept, [at](double weight) { return weight > at; });
-  return kept[drawn.size - 1].id;
+  KeepPrefix([at](double weight) { return weight > at; }, candidates);
+  return candidates.all.back().id;
 }
 
 }  // namespace
@@ -136,7 +167,8 @@ SampledToken SampleRow(std::span<const float> logits, const Sampling& sampling) 
   TokenId id = Largest(row);
   if (id < 0) return {};
   if (sampling.temperature >= kGreedyTemperature)
-    id = Draw(Candidates(row, row[static_cast<std::size_t>(id)], sampling.temperature), sampling);
+    id = Draw(MakeCandidates(row, row[static_cast<std::size_t>(id)], sampling.temperature),
+              sampling);
   return {.id = id, .logprob = LogProbability(row, id)};
 }
 
