@@ -18,7 +18,7 @@ namespace codegen {
 // Peaks measured just before the model, with the model's threads.
 struct MachineSpeed {
   int threads = 0;
-  std::string isa;        // the instruction set that the kernels were dispatched to
+  std::string isa = {};   // the instruction set that the kernels were dispatched to
   double read_gb_s = 0;   // reading memory much larger than the caches, 1e9 bytes per second
   double f32_gflops = 0;  // multiply-adds on float32 in registers, two operations each
   double bf16_gflops =
@@ -28,8 +28,8 @@ struct MachineSpeed {
 struct BenchmarkOptions {
   std::vector<int> prompt_tokens = {128};  // each at least 1
   int new_tokens = 32;  // decode steps timed per batch size, after a prompt of prompt_tokens[0]
-  std::vector<int> batch = {1, 4, 8, 16};  // sequences decoded together
-  std::function<void(double)> progress;    // share of the work done, in [0, 1]
+  std::vector<int> batch = {1, 4, 8, 16};     // sequences decoded together
+  std::function<void(double)> progress = {};  // share of the work done, in [0, 1]
 };
 
 struct PrefillSpeed {
@@ -47,9 +47,9 @@ struct DecodeSpeed {
 };
 
 struct BenchmarkResult {
-  MachineSpeed machine;
-  std::vector<PrefillSpeed> prefill;
-  std::vector<DecodeSpeed> decode;
+  MachineSpeed machine = {};
+  std::vector<PrefillSpeed> prefill = {};
+  std::vector<DecodeSpeed> decode = {};
 };
 
 // Runs each case a few times and returns the median. Blocks; uses the model's compute threads.

@@ -23,8 +23,8 @@ namespace codegen {
 
 // What a model is. Sizes count elements unless they say bytes.
 struct ModelInfo {
-  std::string family;  // "codegen1", "codegen2", "codegen2.5" or "llama" (a LLaMA-type model of
-                       // another vocabulary)
+  std::string family = {};  // "codegen1", "codegen2", "codegen2.5" or "llama" (a LLaMA-type model
+                            // of another vocabulary)
   int layers = 0;
   int width = 0;  // of the residual stream: n_embd, hidden_size
   int heads = 0;
@@ -39,10 +39,11 @@ struct ModelInfo {
   std::int64_t weight_bytes = 0;               // held in memory
   std::int64_t kv_bytes_per_token = 0;         // of a session or batch
   TokenId end_of_text = -1;                    // ends a completion; -1 if there is none
-  std::string tokenizer;                       // Tokenizer::kind(), empty without one
-  std::string fingerprint;  // 16 hexadecimal digits over shape and weights' values; same values,
-                            // same digits
-  std::vector<std::string> warnings;  // what the folder says that was overruled, one sentence each
+  std::string tokenizer = {};                  // Tokenizer::kind(), empty without one
+  std::string fingerprint = {};  // 16 hexadecimal digits over shape and weights' values; same
+                                 // values, same digits
+  std::vector<std::string> warnings =
+      {};  // what the folder says that was overruled, one sentence each
 };
 
 // Memory of a model before it is loaded, in bytes: what its weights take in each format and a

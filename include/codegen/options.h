@@ -61,15 +61,15 @@ struct LoadOptions {
   // A folder to read the tokenizer from when the model's own has none: CodeGen2.5 publishes only
   // Python code, so give it any CodeGen1, CodeGen2 or GPT-2 folder (tokenizer.json, vocab.json +
   // merges.txt, vocab.bpe or gpt2.tiktoken).
-  std::string tokenizer_folder;
+  std::string tokenizer_folder = {};
   // Groups of the fused q,v,k matrix of CodeGen1 and 2; 0 detects (8 for 16 layers, else 4).
   // Neither config.json nor the weights say it, and a wrong number gives nonsense without an error.
   int qkv_groups = 0;
-  FileFormats formats;
+  FileFormats formats = {};
   // Refuse weights that hold NaN or infinity (DATA_LOSS naming the tensor).
   bool check_finite = true;
   // Called on the loading thread after each tensor. Must not throw.
-  std::function<void(const LoadProgress&)> progress;
+  std::function<void(const LoadProgress&)> progress = {};
 };
 
 struct SessionOptions {

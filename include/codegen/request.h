@@ -26,10 +26,10 @@ struct Stop {
   // Ends before the first occurrence of any of these, wherever token boundaries fall. No part of a
   // stop string is ever delivered. At most Limits::stop_strings of at most
   // Limits::stop_string_bytes bytes, none empty.
-  std::vector<std::string> strings;
+  std::vector<std::string> strings = {};
   // Ends when one of these ids is sampled; the id itself is not part of the result. Each below the
   // vocabulary size.
-  std::vector<TokenId> tokens;
+  std::vector<TokenId> tokens = {};
   // Continue past the model's end-of-text token, which then is an ordinary token that decodes to
   // nothing.
   bool ignore_eos = false;
@@ -39,9 +39,9 @@ struct Stop {
 // empty.
 struct Request {
   // UTF-8 text. Must be empty when prompt_ids is given. May not be empty otherwise.
-  std::string prompt;
+  std::string prompt = {};
   // Token ids, for hosts that tokenise themselves and for folders without a tokenizer.
-  std::vector<TokenId> prompt_ids;
+  std::vector<TokenId> prompt_ids = {};
   // Whether control strings in `prompt` are recognised.
   AllowSpecial allow_special = AllowSpecial::kNo;
 
@@ -60,7 +60,7 @@ struct Request {
   // whatever runs beside it.
   std::uint64_t seed = 0;
 
-  Stop stop;
+  Stop stop = {};
 };
 
 // Why a completion ended.
@@ -101,20 +101,20 @@ struct Timings {
 
 // The result of a request.
 struct Completion {
-  std::string text;  // valid UTF-8; empty if the model has no tokenizer
-  std::vector<TokenId>
-      token_ids;  // every token sampled, without the stop token or end-of-text that ended it
+  std::string text = {};  // valid UTF-8; empty if the model has no tokenizer
+  // Every token sampled, without the stop token or end-of-text that ended it.
+  std::vector<TokenId> token_ids = {};
   FinishReason finish_reason = FinishReason::kLength;
-  Usage usage;
-  Timings timings;
+  Usage usage = {};
+  Timings timings = {};
 };
 
 // The result of scoring: how likely the model finds given tokens.
 struct Score {
-  std::vector<TokenId> token_ids;
+  std::vector<TokenId> token_ids = {};
   // Natural logarithms: logprobs[i] = log p(token_ids[i + 1] | token_ids[0..i]); one fewer than
   // token_ids.
-  std::vector<float> logprobs;
+  std::vector<float> logprobs = {};
   // exp(-mean(logprobs)); 1 when there are none.
   double perplexity = 1;
 };

@@ -52,7 +52,8 @@ struct Heads {
 struct MatrixSource {
   std::int64_t rows = 0;
   std::int64_t columns = 0;
-  std::function<absl::Status(std::int64_t first, std::int64_t count, std::span<float> out)> read;
+  std::function<absl::Status(std::int64_t first, std::int64_t count, std::span<float> out)> read =
+      {};
 };
 
 // A Device makes and owns memory. Tensor: activations [rows <= capacity, columns]. Weight: a matrix

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Executor and DeviceModel for one Backend and one architecture.
+#ifndef CODEGEN_MODEL_EXECUTOR_OF_H_
+#define CODEGEN_MODEL_EXECUTOR_OF_H_
+
+#include <absl/synchronization/mutex.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "model/decoder.h"
+#include "model/executor.h"
+
+namespace codegen::model {
+
+template <backend::Backend B, class Layer>
+class ExecutorOf final : public Executor {
+ public:
+  using D = typename B::Device;
+
+  // `owner` keeps `weights` and whatever the backend refers to alive.
+  ExecutorOf(std::shared_ptr<const void> owner, const Weights<D, Layer>& weights,
+             const ExecutorOptions& options, D& device, std::vector<typename D::KvLayer> kv,
+             Activations<D> activations)
+      : owner_(std::move(owner)),
+        weights_(weights),
+        options_(options),
+        device_(device),
+        backend_(device),
+        kv_(std::move(kv)),
+        activations_(std::move(activations)) {}
+
+  absl::Status Step(const backend::Rows& rows, const StepOutput& output) override {
+    CODEGEN_RETURN_IF_ERROR(Check(rows, output));
+    if (rows.size() == 0) return absl::OkStatus();
+    Forward(backend_, weights_, rows, kv_, activations_);
+    if (!output.sampling.empty())
+      backend_.Sample(activations_.logits, output.sampling, output.tokens);
+    if (!output.logits.empty()) device_.Download(activations_.logits, output.logits);
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::Status Check(const backend::Rows& rows, const StepOutput& output) const {
+    const std::size_t wanted = rows.logit_rows.size();
+    if (rows.size() > options_.rows || static_cast<std::int64_t>(wanted) > options_.logit_rows) {
+      return absl::InternalError(fmt::format("step of {} rows, {} with logits; made for {} and {}",
+                                             rows.size(), wanted, options_.rows,
+                                             options_.logit_rows));
+    }
+    const bool sampling_fits = output.sampling.empty() ||
+                               (output.sampling.size() == wanted && output.tokens.size() == wanted);
+    const bool logits_fit =
+        output.logits.empty() ||
+        output.logits.size() == wanted * static_cast<std::size_t>(weights_.config.vocabulary);
+    const bool pages_fit = std::ranges::all_of(
+        rows.pages, [&](std::int32_t page) { return page >= 0 && page < options_.pages; });
+    if (sampling_fits && logits_fit && pages_fit) return absl::OkStatus();
+    return absl::InternalError("step whose outputs or pages do not fit");
+  }
+
+  std::shared_ptr<const void> owner_;
+  const Weights<D, Layer>& weights_;
+  ExecutorOptions options_;
+  D& device_;
+  B backend_;
+  std::vector<typename D::KvLayer> kv_;
+  Activations<D> activations_;
+};
+
+// `Host` owns the device, and what the device needs: `host->device()`.
+template <backend::Backend B, class Layer, class Host>
+class DeviceModelOf final : public DeviceModel,
+                            public std::enable_shared_from_this<DeviceModelOf<B, Layer, Host>> {
+ public:
+  using D = typename B::Device;
+
+  DeviceModelOf(std::unique_ptr<Host> host, Weights<D, Layer> weights)
+      : host_(std::move(host)), weights_(std::move(weights)) {}
+
+  absl::StatusOr<std::unique_ptr<Executor>> MakeExecutor(
+      const ExecutorOptions& options) const override {
+    const absl::MutexLock lock(&mutex_);
+    D& device = host_->device();
+    std::vector<typename D::KvLayer> kv;
+    for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
+      CODEGEN_ASSIGN_OR_RETURN(auto layer,
+                               device.MakeKvLayer(options.pages, weights_.config.heads));
+      kv.push_back(std::move(layer));
+    }
+    CODEGEN_ASSIGN_OR_RETURN(auto activations, MakeActivations(device, weights_.config,
+                                                               options.rows, options.logit_rows));
+    return std::make_unique<ExecutorOf<B, Layer>>(this->shared_from_this(), weights_, options,
+                                                  device, std::move(kv), std::move(activations));
+  }
+
+ private:
+  mutable absl::Mutex mutex_;  // devices make one object at a time
+  std::unique_ptr<Host> host_;
+  Weights<D, Layer> weights_;
+};
+
+}  // namespace codegen::model
+
+#endif  // CODEGEN_MODEL_EXECUTOR_OF_H_

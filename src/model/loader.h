@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Moves the tensors of a source onto a device, in the layout and order that the blocks read. Tensor
+// by tensor and row by row: beyond the weights themselves a load needs a few rows of memory per
+// thread.
+#ifndef CODEGEN_MODEL_LOADER_H_
+#define CODEGEN_MODEL_LOADER_H_
+
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "model/codegen_block.h"
+#include "model/llama_block.h"
+#include "model/qkv_layout.h"
+#include "model/tensor_source.h"
+
+namespace codegen::model {
+
+// What a load is told besides the weights.
+struct LoadPlan {
+  ModelConfig config = {};
+  WeightFormat format = WeightFormat::kAuto;  // kAuto: each matrix as stored
+  std::function<void(std::int64_t elements)> on_tensor =
+      {};  // may be empty; called after each matrix
+};
+
+template <backend::DeviceConcept D>
+class Loader {
+ public:
+  // All three must outlive the loader.
+  Loader(D& device, const TensorSource& source, RowInspector& inspector, const LoadPlan& plan)
+      : device_(device), source_(source), inspector_(inspector), plan_(plan) {}
+
+  // Errors: as TensorSource::Open and the device's Make functions.
+  template <class Layer>
+  absl::StatusOr<Weights<D, Layer>> Load() {
+    const ModelConfig& config = plan_.config;
+    const OuterNames names = Outer(config);
+    CODEGEN_ASSIGN_OR_RETURN(auto embedding, Embedding(names.embedding));
+    std::vector<Layer> layers;
+    for (int i = 0; i < config.layers; ++i) {
+      CODEGEN_ASSIGN_OR_RETURN(Layer layer, LoadLayer(i, static_cast<Layer*>(nullptr)));
+      layers.push_back(std::move(layer));
+    }
+    CODEGEN_ASSIGN_OR_RETURN(auto final_norm, Norm(names.final_gain, names.final_bias));
+    CODEGEN_ASSIGN_OR_RETURN(auto head, Matrix(names.head, names.head_bias));
+    return Weights<D, Layer>{config, std::move(embedding), std::move(layers), std::move(final_norm),
+                             std::move(head)};
+  }
+
+ private:
+  absl::StatusOr<CodeGenLayerOf<D>> LoadLayer(int index, CodeGenLayerOf<D>*) {
+    const ModelConfig& config = plan_.config;
+    const CodeGenLayerNames names = CodeGenLayer(config, index);
+    CODEGEN_ASSIGN_OR_RETURN(auto norm, Norm(names.norm_gain, names.norm_bias));
+    CODEGEN_ASSIGN_OR_RETURN(backend::MatrixSource grouped, Open(names.qkv));
+    CODEGEN_ASSIGN_OR_RETURN(
+        auto qkv, Weight(UngroupedQkv(std::move(grouped), config.heads, config.qkv_groups), {},
+                         Format(names.qkv)));
+    CODEGEN_ASSIGN_OR_RETURN(auto out, Matrix(names.out, {}));
+    CODEGEN_ASSIGN_OR_RETURN(auto up, Matrix(names.up, names.up_bias));
+    CODEGEN_ASSIGN_OR_RETURN(auto down, Matrix(names.down, names.down_bias));
+    return CodeGenLayerOf<D>{std::move(norm), std::move(qkv), std::move(out), std::move(up),
+                             std::move(down)};
+  }
+
+  absl::StatusOr<LlamaLayerOf<D>> LoadLayer(int index, LlamaLayerOf<D>*) {
+    const LlamaLayerNames names = LlamaLayer(plan_.config, index);
+    CODEGEN_ASSIGN_OR_RETURN(auto attention_norm, Norm(names.attention_norm, {}));
+    CODEGEN_ASSIGN_OR_RETURN(auto qkv, StackedMatrix({names.q, names.k, names.v}));
+    CODEGEN_ASSIGN_OR_RETURN(auto out, Matrix(names.out, {}));
+    CODEGEN_ASSIGN_OR_RETURN(auto mlp_norm, Norm(names.mlp_norm, {}));
+    CODEGEN_ASSIGN_OR_RETURN(auto gate_up, StackedMatrix({names.gate, names.up}));
+    CODEGEN_ASSIGN_OR_RETURN(auto down, Matrix(names.down, {}));
+    return LlamaLayerOf<D>{std::move(attention_norm), std::move(qkv),     std::move(out),
+                           std::move(mlp_norm),       std::move(gate_up), std::move(down)};
+  }
+
+  absl::StatusOr<backend::MatrixSource> Open(const ExpectedTensor& tensor) {
+    CODEGEN_ASSIGN_OR_RETURN(backend::MatrixSource source, source_.Open(tensor));
+    return inspector_.Inspect(tensor.name, std::move(source));
+  }
+
+  WeightFormat Format(const ExpectedTensor& tensor) const {
+    return plan_.format == WeightFormat::kAuto ? source_.StoredFormat(tensor) : plan_.format;
+  }
+
+  // Reads a vector whole; an unnamed one is empty.
+  absl::StatusOr<std::vector<float>> Vector(const ExpectedTensor& tensor) {
+    std::vector<float> values;
+    if (tensor.name.empty()) return values;
+    CODEGEN_ASSIGN_OR_RETURN(const backend::MatrixSource source, Open(tensor));
+    values.resize(static_cast<std::size_t>(tensor.elements()));
+    CODEGEN_RETURN_IF_ERROR(source.read(0, 1, values));
+    return values;
+  }
+
+  absl::StatusOr<typename D::Norm> Norm(const ExpectedTensor& gain, const ExpectedTensor& bias) {
+    CODEGEN_ASSIGN_OR_RETURN(const std::vector<float> gains, Vector(gain));
+    CODEGEN_ASSIGN_OR_RETURN(const std::vector<float> biases, Vector(bias));
+    return device_.MakeNorm(gains, biases, plan_.config.norm_epsilon);
+  }
+
+  absl::StatusOr<typename D::Embedding> Embedding(const ExpectedTensor& tensor) {
+    CODEGEN_ASSIGN_OR_RETURN(const backend::MatrixSource source, Open(tensor));
+    CODEGEN_ASSIGN_OR_RETURN(auto embedding, device_.MakeEmbedding(source, Format(tensor)));
+    Report(source);
+    return embedding;
+  }
+
+  absl::StatusOr<typename D::Weight> Weight(const backend::MatrixSource& source,
+                                            std::span<const float> bias, WeightFormat format) {
+    CODEGEN_ASSIGN_OR_RETURN(auto weight, device_.MakeWeight(source, bias, format));
+    Report(source);
+    return weight;
+  }
+
+  absl::StatusOr<typename D::Weight> Matrix(const ExpectedTensor& tensor,
+                                            const ExpectedTensor& bias) {
+    CODEGEN_ASSIGN_OR_RETURN(const backend::MatrixSource source, Open(tensor));
+    CODEGEN_ASSIGN_OR_RETURN(const std::vector<float> biases, Vector(bias));
+    return Weight(source, biases, Format(tensor));
+  }
+
+  // The widest format among the parts holds all of them exactly.
+  absl::StatusOr<typename D::Weight> StackedMatrix(const std::vector<ExpectedTensor>& tensors) {
+    std::vector<backend::MatrixSource> parts;
+    WeightFormat format = Format(tensors.front());
+    for (const ExpectedTensor& tensor : tensors) {
+      CODEGEN_ASSIGN_OR_RETURN(backend::MatrixSource part, Open(tensor));
+      parts.push_back(std::move(part));
+      if (Format(tensor) != format) format = WeightFormat::kF32;
+    }
+    return Weight(Stacked(std::move(parts)), {}, format);
+  }
+
+  void Report(const backend::MatrixSource& source) const {
+    if (plan_.on_tensor) plan_.on_tensor(source.rows * source.columns);
+  }
+
+  D& device_;
+  const TensorSource& source_;
+  RowInspector& inspector_;
+  const LoadPlan& plan_;
+};
+
+}  // namespace codegen::model
+
+#endif  // CODEGEN_MODEL_LOADER_H_
