@@ -34,9 +34,18 @@ foreach(file IN LISTS package)
   endforeach()
 endforeach()
 
-# The consumer of a shared library needs nothing but what the public headers show.
+# A shared library shows the public classes and functions, nothing of the folders below them; and its consumer needs
+# nothing but what the public headers show.
 set(without "")
 if(SHARED)
+  find_program(NM nm REQUIRED)
+  execute_process(COMMAND ${NM} -D -C --defined-only ${prefix}/lib/libcodegen.so
+                  COMMAND_ERROR_IS_FATAL ANY OUTPUT_VARIABLE symbols)
+  string(REGEX MATCHALL " [TDBR] [^\n]+" shown "${symbols}")
+  list(FILTER shown EXCLUDE REGEX "^ . codegen::[A-Z]")
+  if(shown OR NOT symbols MATCHES " T codegen::Model::Load")
+    message(FATAL_ERROR "libcodegen.so shows too much or too little: ${shown}")
+  endif()
   set(without -DCMAKE_DISABLE_FIND_PACKAGE_fmt=ON -DCMAKE_DISABLE_FIND_PACKAGE_simdjson=ON
               -DCMAKE_DISABLE_FIND_PACKAGE_hwy=ON)
 endif()
