@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "base/check.h"
@@ -33,6 +34,9 @@ absl::Status OpenError(int error, const std::string& name) {
       return absl::ResourceExhaustedError(fmt::format("{}: too many open files", name));
     case ENXIO:  // a socket
       return absl::InvalidArgumentError(fmt::format("{}: not a regular file", name));
+    case ENAMETOOLONG:
+    case ELOOP:
+      return absl::InvalidArgumentError(fmt::format("{}: not a possible path", name));
     default:
       return absl::UnknownError(fmt::format("{}: {}", name, std::strerror(error)));
   }
@@ -42,6 +46,8 @@ absl::Status OpenError(int error, const std::string& name) {
 
 absl::StatusOr<std::shared_ptr<const File>> File::Open(const std::string& path) {
   const std::string name = BaseName(path);
+  if (path.find('\0') != std::string::npos)
+    return absl::InvalidArgumentError("a path with a NUL byte in it");
   // O_NONBLOCK: opening a FIFO without a writer must not wait.
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) return OpenError(errno, name);
@@ -74,13 +80,24 @@ absl::Status File::Read(std::int64_t offset, std::span<std::byte> out) const {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::string> File::ReadString(std::int64_t offset, std::int64_t bytes) const {
+  if (offset < 0 || bytes < 0 || offset > size_ || bytes > size_ - offset) {
+    return absl::DataLossError(fmt::format("{}: file ends at byte {}, expected {} bytes at {}",
+                                           name_, size_, bytes, offset));
+  }
+  std::string text(static_cast<std::size_t>(bytes), '\0');
+  CODEGEN_RETURN_IF_ERROR(Read(offset, std::as_writable_bytes(std::span(text))));
+  return text;
+}
+
 std::string JoinPath(const std::string& folder, const std::string& name) {
   return (std::filesystem::path(folder) / name).string();
 }
 
 bool Exists(const std::string& path) {
   std::error_code ignored;
-  return std::filesystem::exists(std::filesystem::path(path), ignored);
+  return std::filesystem::symlink_status(path, ignored).type() !=
+         std::filesystem::file_type::not_found;
 }
 
 absl::StatusOr<std::string> ReadFile(const std::string& path, std::int64_t limit) {
@@ -89,9 +106,17 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, std::int64_t limit
     return absl::ResourceExhaustedError(
         fmt::format("{}: {} bytes, limit {}", file->name(), file->size(), limit));
   }
-  std::string text(static_cast<std::size_t>(file->size()), '\0');
-  CODEGEN_RETURN_IF_ERROR(file->Read(0, std::as_writable_bytes(std::span(text))));
-  return text;
+  return file->ReadString(0, file->size());
+}
+
+std::string WhatItLooksLike(std::string_view head) {
+  const std::size_t start = head.find_first_not_of(" \t\r\n");
+  if (start == std::string_view::npos) return " (the file is empty)";
+  head.remove_prefix(start);
+  if (head.starts_with("version https://git-lfs"))
+    return " (looks like a Git LFS pointer: fetch the real file)";
+  if (head.starts_with("<")) return " (looks like an HTML page: download the file again)";
+  return "";
 }
 
 }  // namespace codegen::base

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/file.h"
+#include "base/quote.h"
 #include "codegen/options.h"
 
 namespace codegen::base {
@@ -29,20 +30,11 @@ absl::Status RefuseDuplicateKeys(element value, const std::string& name) {
   std::unordered_set<std::string_view> seen;
   for (const auto& [key, item] : object) {
     if (!seen.insert(key).second) {
-      return absl::DataLossError(
-          fmt::format("{}: key \"{}\" appears twice", name, key.substr(0, 100)));
+      return absl::DataLossError(fmt::format("{}: key {} appears twice", name, Quote(key)));
     }
     CODEGEN_RETURN_IF_ERROR(RefuseDuplicateKeys(item, name));
   }
   return absl::OkStatus();
-}
-
-std::string WhatItLooksLike(std::string_view text) {
-  if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) return " (the file is empty)";
-  if (text.starts_with("version https://git-lfs"))
-    return " (looks like a Git LFS pointer: fetch the real file)";
-  if (text.starts_with("<")) return " (looks like an HTML page: download the file again)";
-  return "";
 }
 
 }  // namespace

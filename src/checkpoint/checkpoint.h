@@ -18,28 +18,11 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <vector>
 
-#include "base/file.h"
+#include "checkpoint/tensor_entry.h"
 #include "codegen/options.h"
-#include "tensor/dtype.h"
 
 namespace codegen::checkpoint {
-
-// Where one tensor lies. Element (i, j, ...) is at byte `file_offset + (i * strides[0] + j *
-// strides[1] + ...) * ItemBytes(dtype)` of `file`; every reachable element has been checked to lie
-// inside the file.
-struct TensorEntry {
-  std::string name;
-  tensor::DType dtype = tensor::DType::kF32;
-  std::vector<std::int64_t> shape;    // empty for a scalar
-  std::vector<std::int64_t> strides;  // in elements, >= 0; may be transposed in torch files
-  std::shared_ptr<const base::File> file;
-  std::int64_t file_offset = 0;
-
-  std::int64_t elements() const;  // product of shape
-  std::int64_t bytes() const { return elements() * tensor::ItemBytes(dtype); }
-};
 
 // Reads rows of one rank-1 or rank-2 tensor as float32 (a rank-1 tensor is one row). Rows of a
 // contiguous tensor are read from the file as they are asked for; the storage of a transposed one
