@@ -1,6 +1,6 @@
 # What the library links, each found as a package of the system (Debian: libabsl-dev libfmt-dev libsimdjson-dev
-# libhwy-dev; tests: libgtest-dev libgmock-dev; benchmarks: libbenchmark-dev). Nothing is downloaded and nothing is
-# vendored.
+# libhwy-dev libxxhash-dev; examples: nlohmann-json3-dev; tests: libgtest-dev libgmock-dev; benchmarks:
+# libbenchmark-dev). Nothing is downloaded and nothing is vendored.
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
 find_package(absl REQUIRED)

@@ -1,5 +1,5 @@
-# A relocatable tree: the library, its headers, the CMake package, the program `codegen` and the licence. Paths in it
-# are relative to each other, so the whole tree can be moved (tests/install does).
+# A relocatable tree: the library, its headers, the CMake package and the licence (and examples/ adds the program
+# `codegen`). Paths in it are relative to each other, so the whole tree can be moved (tests/install does).
 include(CMakePackageConfigHelpers)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/codegen)
@@ -21,9 +21,3 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/codegenConfigVersion.cmak
 install(FILES ${PROJECT_BINARY_DIR}/codegenConfig.cmake ${PROJECT_BINARY_DIR}/codegenConfigVersion.cmake
         DESTINATION ${package_dir})
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
-
-if(TARGET codegen_cli)
-  file(RELATIVE_PATH lib_from_bin ${CMAKE_INSTALL_FULL_BINDIR} ${CMAKE_INSTALL_FULL_LIBDIR})
-  set_target_properties(codegen_cli PROPERTIES INSTALL_RPATH $ORIGIN/${lib_from_bin})
-  install(TARGETS codegen_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-endif()
