@@ -58,9 +58,9 @@ struct LoadOptions {
   // Threads of the model's compute pool, the calling thread included; 0 takes one per CPU that the
   // process may use (affinity and cgroup quota). At most Limits::threads.
   int threads = 0;
-  // A folder to read the tokenizer from when the model's own has none: CodeGen2.5 publishes only
-  // Python code, so give it any CodeGen1, CodeGen2 or GPT-2 folder (tokenizer.json, vocab.json +
-  // merges.txt, vocab.bpe or gpt2.tiktoken).
+  // A folder to read the tokenizer from instead of the model's own. CodeGen2.5 publishes its tokenizer
+  // as Python code only, so give it any CodeGen1, CodeGen2 or GPT-2 folder (tokenizer.json, vocab.json
+  // + merges.txt, vocab.bpe or gpt2.tiktoken), from which its vocabulary is built.
   std::string tokenizer_folder = {};
   // Groups of the fused q,v,k matrix of CodeGen1 and 2; 0 detects (8 for 16 layers, else 4).
   // Neither config.json nor the weights say it, and a wrong number gives nonsense without an error.

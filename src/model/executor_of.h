@@ -79,7 +79,7 @@ class DeviceModelOf final : public DeviceModel,
  public:
   using D = typename B::Device;
 
-  DeviceModelOf(std::unique_ptr<Host> host, Weights<D, Layer> weights)
+  DeviceModelOf(std::shared_ptr<Host> host, Weights<D, Layer> weights)
       : host_(std::move(host)), weights_(std::move(weights)) {}
 
   absl::StatusOr<std::unique_ptr<Executor>> MakeExecutor(
@@ -100,7 +100,7 @@ class DeviceModelOf final : public DeviceModel,
 
  private:
   mutable absl::Mutex mutex_;  // devices make one object at a time
-  std::unique_ptr<Host> host_;
+  std::shared_ptr<Host> host_;
   Weights<D, Layer> weights_;
 };
 

@@ -84,7 +84,7 @@ class Loader {
   }
 
   WeightFormat Format(const ExpectedTensor& tensor) const {
-    return plan_.format == WeightFormat::kAuto ? source_.StoredFormat(tensor) : plan_.format;
+    return HeldFormat(source_, tensor, plan_.format);
   }
 
   // Reads a vector whole; an unnamed one is empty.

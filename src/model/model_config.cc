@@ -294,9 +294,14 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& path, int qkv_gro
   return ParseModelConfig(json, qkv_groups);
 }
 
+bool IsCodeGen25(const ModelConfig& config) {
+  constexpr int kRows = 51200;
+  return config.architecture == Architecture::kLlama && config.vocabulary == kRows;
+}
+
 std::string FamilyName(const ModelConfig& config, const std::string& tokenizer_kind) {
   if (config.architecture == Architecture::kLlama) {
-    return config.vocabulary == 51200 || tokenizer_kind == "codegen2.5" ? "codegen2.5" : "llama";
+    return IsCodeGen25(config) ? "codegen2.5" : "llama";
   }
   // Without a tokenizer only the shape of 1B and 3.7B gives CodeGen2 away.
   return tokenizer_kind == "codegen2" || config.qkv_groups == 8 ? "codegen2" : "codegen1";

@@ -46,6 +46,9 @@ absl::StatusOr<ModelConfig> ParseModelConfig(const base::JsonDocument& json, int
 // Reads `path`, a config.json. Errors: as ReadFile, JsonDocument::Parse and ParseModelConfig.
 absl::StatusOr<ModelConfig> ReadModelConfig(const std::string& path, int qkv_groups);
 
+// Whether a model has the architecture and the vocabulary of CodeGen2.5.
+bool IsCodeGen25(const ModelConfig& config);
+
 // "codegen1", "codegen2", "codegen2.5" or "llama", from the shape and what the tokenizer turned out
 // to be.
 std::string FamilyName(const ModelConfig& config, const std::string& tokenizer_kind);

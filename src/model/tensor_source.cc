@@ -159,6 +159,12 @@ backend::MatrixSource RowInspector::Inspect(const std::string& name, backend::Ma
 
 std::string RowInspector::Fingerprint() const { return fmt::format("{:016x}", sum_.load()); }
 
+WeightFormat HeldFormat(const TensorSource& source, const ExpectedTensor& tensor,
+                        WeightFormat wanted) {
+  if (!tensor.is_matrix()) return WeightFormat::kF32;
+  return wanted == WeightFormat::kAuto ? source.StoredFormat(tensor) : wanted;
+}
+
 backend::MatrixSource Stacked(std::vector<backend::MatrixSource> parts) {
   backend::MatrixSource stacked{.rows = 0, .columns = parts.front().columns, .read = {}};
   for (const backend::MatrixSource& part : parts) stacked.rows += part.rows;

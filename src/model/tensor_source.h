@@ -75,6 +75,10 @@ class RowInspector {
   std::atomic<std::uint64_t> sum_{0};
 };
 
+// What a tensor is held in when `wanted` is asked for. Vectors are always float32.
+WeightFormat HeldFormat(const TensorSource& source, const ExpectedTensor& tensor,
+                        WeightFormat wanted);
+
 // Matrices one above the other. Requires: the same columns.
 backend::MatrixSource Stacked(std::vector<backend::MatrixSource> parts);
 

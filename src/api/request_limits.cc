@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "api/request_limits.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "base/check.h"
+#include "base/utf8.h"
+#include "codegen/options.h"
+
+namespace codegen::api {
+namespace {
+
+constexpr float kLargestTemperature = 100.0F;
+
+template <class... Args>
+absl::Status Invalid(fmt::format_string<Args...> format, Args&&... args) {
+  return absl::InvalidArgumentError(fmt::format(format, std::forward<Args>(args)...));
+}
+
+absl::Status CheckPrompt(const Request& request) {
+  if (request.prompt.empty() && request.prompt_ids.empty()) {
+    return Invalid("prompt is empty: give prompt or prompt_ids at least one token");
+  }
+  if (!request.prompt.empty() && !request.prompt_ids.empty()) {
+    return Invalid("prompt and prompt_ids are both given: only one of them can be the prompt");
+  }
+  return absl::OkStatus();
+}
+
+// Comparisons are written so that NaN fails them.
+absl::Status CheckSampling(const Request& request) {
+  if (request.max_new_tokens < 0)
+    return Invalid("max_new_tokens is {}, must be >= 0", request.max_new_tokens);
+  if (!(request.temperature >= 0 && request.temperature <= kLargestTemperature)) {
+    return Invalid("temperature is {}, allowed 0 to {}", request.temperature, kLargestTemperature);
+  }
+  if (request.top_k < 0) return Invalid("top_k is {}, must be >= 0", request.top_k);
+  if (!(request.top_p > 0 && request.top_p <= 1))
+    return Invalid("top_p is {}, must be above 0 and at most 1", request.top_p);
+  return absl::OkStatus();
+}
+
+absl::Status CheckStopStrings(const std::vector<std::string>& strings) {
+  if (strings.size() > Limits::stop_strings) {
+    return Invalid("stop.strings has {} entries, limit {}", strings.size(), Limits::stop_strings);
+  }
+  for (std::size_t i = 0; i < strings.size(); ++i) {
+    if (strings[i].empty()) return Invalid("stop.strings[{}] is empty", i);
+    if (strings[i].size() > Limits::stop_string_bytes) {
+      return Invalid("stop.strings[{}] has {} bytes, limit {}", i, strings[i].size(),
+                     Limits::stop_string_bytes);
+    }
+    if (base::FindInvalidUtf8(strings[i]).has_value())
+      return Invalid("stop.strings[{}] is not valid UTF-8", i);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckStopTokens(const std::vector<TokenId>& tokens, int vocabulary) {
+  if (tokens.size() > Limits::stop_tokens) {
+    return Invalid("stop.tokens has {} entries, limit {}", tokens.size(), Limits::stop_tokens);
+  }
+  return tokens.empty() ? absl::OkStatus() : CheckTokenIds(tokens, "stop.tokens", vocabulary);
+}
+
+}  // namespace
+
+absl::Status CheckTokenIds(std::span<const TokenId> ids, const char* field, int vocabulary) {
+  if (ids.empty()) return Invalid("{} is empty: at least one token is needed", field);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] < 0 || ids[i] >= vocabulary) {
+      return Invalid("{}[{}] is {}, the model has ids 0 to {}", field, i, ids[i], vocabulary - 1);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckRequest(const Request& request, int vocabulary) {
+  CODEGEN_RETURN_IF_ERROR(CheckPrompt(request));
+  CODEGEN_RETURN_IF_ERROR(CheckSampling(request));
+  CODEGEN_RETURN_IF_ERROR(CheckStopStrings(request.stop.strings));
+  CODEGEN_RETURN_IF_ERROR(CheckStopTokens(request.stop.tokens, vocabulary));
+  return request.prompt_ids.empty() ? absl::OkStatus()
+                                    : CheckTokenIds(request.prompt_ids, "prompt_ids", vocabulary);
+}
+
+}  // namespace codegen::api
