@@ -78,35 +78,31 @@ inline double Stored(float value, WeightFormat format) {
 class ReferenceDevice {
  public:
   using Tensor = ReferenceMatrix;
-  using Embedding = ReferenceMatrix;
 
-  class Weight {
-   public:
-    Weight(ReferenceMatrix matrix, std::vector<double> bias)
-        : matrix_(std::move(matrix)), bias_(std::move(bias)) {}
-    std::int64_t outputs() const { return matrix_.rows(); }
-    std::int64_t inputs() const { return matrix_.columns(); }
-    std::span<const double> operator[](std::int64_t output) const { return matrix_[output]; }
-    double bias(std::int64_t output) const {
-      return bias_.empty() ? 0 : bias_[static_cast<std::size_t>(output)];
-    }
+  struct Weight {
+    std::int64_t outputs = 0;
+    std::int64_t inputs = 0;
+    ReferenceMatrix matrix;    // [outputs, inputs]
+    std::vector<double> bias;  // [outputs]; zeros without a bias
+  };
 
-   private:
-    ReferenceMatrix matrix_;    // [outputs, inputs]
-    std::vector<double> bias_;  // [outputs] or empty
+  struct Embedding {
+    std::int64_t rows = 0;
+    std::int64_t columns = 0;
+    ReferenceMatrix matrix;
   };
 
   struct Norm {
-    std::int64_t columns() const { return static_cast<std::int64_t>(gain.size()); }
+    std::int64_t columns = 0;
     std::vector<double> gain;
     std::vector<double> bias;  // [columns], or empty for RmsNorm
     double epsilon = 0;
   };
 
-  // Row page * kPageTokens + slot is the key or value [heads, dim] of one position.
   struct KvLayer {
-    ReferenceMatrix keys;
-    ReferenceMatrix values;
+    std::int64_t pages = 0;
+    ReferenceMatrix keys;    // row page * kPageTokens + slot: one position [heads, dim]
+    ReferenceMatrix values;  // the same
   };
 
   absl::StatusOr<Tensor> MakeTensor(std::int64_t capacity, std::int64_t columns) {
@@ -116,17 +112,24 @@ class ReferenceDevice {
   absl::StatusOr<Weight> MakeWeight(const backend::MatrixSource& source,
                                     std::span<const float> bias, WeightFormat format) {
     CODEGEN_ASSIGN_OR_RETURN(ReferenceMatrix matrix, Read(source, format));
-    return Weight(std::move(matrix), std::vector<double>(bias.begin(), bias.end()));
+    std::vector<double> doubles(bias.begin(), bias.end());
+    doubles.resize(static_cast<std::size_t>(source.rows));
+    return Weight{.outputs = source.rows,
+                  .inputs = source.columns,
+                  .matrix = std::move(matrix),
+                  .bias = std::move(doubles)};
   }
 
   absl::StatusOr<Embedding> MakeEmbedding(const backend::MatrixSource& source,
                                           WeightFormat format) {
-    return Read(source, format);
+    CODEGEN_ASSIGN_OR_RETURN(ReferenceMatrix matrix, Read(source, format));
+    return Embedding{.rows = source.rows, .columns = source.columns, .matrix = std::move(matrix)};
   }
 
   absl::StatusOr<Norm> MakeNorm(std::span<const float> gain, std::span<const float> bias,
                                 float epsilon) {
-    return Norm{.gain = std::vector<double>(gain.begin(), gain.end()),
+    return Norm{.columns = static_cast<std::int64_t>(gain.size()),
+                .gain = std::vector<double>(gain.begin(), gain.end()),
                 .bias = std::vector<double>(bias.begin(), bias.end()),
                 .epsilon = epsilon};
   }
@@ -134,7 +137,7 @@ class ReferenceDevice {
   absl::StatusOr<KvLayer> MakeKvLayer(std::int64_t pages, const backend::Heads& heads) {
     const std::int64_t slots = pages * backend::kPageTokens;
     const std::int64_t columns = std::int64_t{heads.count} * heads.dim;
-    return KvLayer{.keys = {slots, columns}, .values = {slots, columns}};
+    return KvLayer{.pages = pages, .keys = {slots, columns}, .values = {slots, columns}};
   }
 
   void Upload(std::span<const float> floats, Tensor& y) {
@@ -162,9 +165,12 @@ class ReferenceBackend {
   using Device = ReferenceDevice;
   using Tensor = Device::Tensor;
 
+  ReferenceBackend() = default;
+  explicit ReferenceBackend(ReferenceDevice&) {}
+
   void Embed(std::span<const TokenId> tokens, const Device::Embedding& e, Tensor& y) {
     for (std::int64_t t = 0; t < y.rows(); ++t)
-      std::ranges::copy(e[tokens[static_cast<std::size_t>(t)]], y[t].begin());
+      std::ranges::copy(e.matrix[tokens[static_cast<std::size_t>(t)]], y[t].begin());
   }
 
   void LayerNorm(const Tensor& x, const Device::Norm& n, Tensor& y) {
@@ -190,9 +196,10 @@ class ReferenceBackend {
 
   void Linear(const Tensor& x, const Device::Weight& w, backend::Then then, Tensor& y) {
     for (std::int64_t t = 0; t < x.rows(); ++t) {
-      for (std::int64_t o = 0; o < w.outputs(); ++o) {
-        const double product = Dot(x[t], w[o]) + w.bias(o);
-        double& out = y[t][static_cast<std::size_t>(o)];
+      for (std::int64_t o = 0; o < w.outputs; ++o) {
+        const auto i = static_cast<std::size_t>(o);
+        const double product = Dot(x[t], w.matrix[o]) + w.bias[i];
+        double& out = y[t][i];
         if (then == backend::Then::kStore) out = product;
         if (then == backend::Then::kAdd) out += product;
         if (then == backend::Then::kGelu) out = Gelu(product);
