@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cpu/cpu_backend.h"
+
+#include <algorithm>
+#include <cstddef>
+
+#include "base/check.h"
+#include "base/thread_pool.h"
+#include "cpu/kernels.h"
+#include "cpu/pack.h"
+#include "cpu/rotary.h"
+
+namespace codegen::cpu {
+namespace {
+
+LinearKernel KernelOf(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::kBf16:
+      return LinearBf16Kernel();
+    case WeightFormat::kF16:
+      return LinearF16Kernel();
+    case WeightFormat::kAuto:
+    case WeightFormat::kF32:
+      break;
+  }
+  return LinearF32Kernel();
+}
+
+// Panels that a task takes: as many as are read side by side for so few rows (linear-inl.h), but
+// leaving every thread a few tasks to even out their speeds.
+std::int64_t PanelsPerTask(std::int64_t rows, std::int64_t panels, int threads) {
+  std::int64_t count = rows <= 2 ? 8 : rows <= 6 ? 4 : 2;
+  while (count > 1 && panels < 4 * count * threads) count /= 2;
+  return count;
+}
+
+// The rotations, appends and attentions of one call. Its tasks are (block of rows, head) pairs.
+class Attention {
+ public:
+  Attention(const Tensor& x, const backend::Rows& rows, KvLayer& kv, Tensor& y)
+      : x_(x), rows_(rows), heads_(kv.heads), kv_(kv), y_(y) {}
+
+  // q of `row` and head into y (where the output will be), k and v into their page.
+  void Append(std::int64_t sequence, std::int64_t row, int head) {
+    const std::int32_t position = rows_.positions[Index(row)];
+    const std::int64_t slot = position % backend::kPageTokens;
+    const float* turns = kv_.rotary->at(position);
+    const float* q = x_.row(row) + std::int64_t{head} * heads_.dim;
+    const float* k = q + Width();
+    const float* v = k + Width();
+    const std::int64_t page = PagesOf(sequence)[position / backend::kPageTokens];
+    RotateHead(q, heads_, turns, y_.row(row) + std::int64_t{head} * heads_.dim, 1);
+    RotateHead(k, heads_, turns, Keys(head) + page * kv_.page_floats() + slot,
+               backend::kPageTokens);
+    std::copy_n(v, heads_.dim,
+                Values(head) + page * kv_.page_floats() + slot * RoundUpToLine(heads_.dim));
+  }
+
+  // Rows [first, last) of `sequence`, at most kAttendRows.
+  void Attend(std::int64_t sequence, std::int64_t first, std::int64_t last, int head,
+              float* scratch) {
+    float* y = y_.row(first) + std::int64_t{head} * heads_.dim;
+    AttendBlock({.q = y,
+                 .q_stride = y_.stride(),
+                 .keys = Keys(head),
+                 .values = Values(head),
+                 .page_stride = kv_.page_floats(),
+                 .pages = PagesOf(sequence),
+                 .first_position = rows_.positions[Index(first)],
+                 .rows = last - first,
+                 .dim = heads_.dim,
+                 .scratch = scratch,
+                 .y = y,
+                 .y_stride = y_.stride()});
+  }
+
+  bool OneRowEach() const {
+    const auto& starts = rows_.first_row;
+    for (std::size_t s = 0; s < starts.size(); ++s)
+      if (starts[s] != static_cast<std::int32_t>(s)) return false;
+    return true;
+  }
+
+  // Calls visit(sequence, first, last) for the stretches of rows [first, last) that belong to one
+  // sequence.
+  template <class Visit>
+  void ForEachStretch(std::int64_t first, std::int64_t last, const Visit& visit) const {
+    const auto& starts = rows_.first_row;
+    auto next = std::upper_bound(starts.begin(), starts.end(), first);
+    while (first < last) {
+      const std::int64_t end = std::min<std::int64_t>(last, *next);
+      if (end > first) visit((next - starts.begin()) - 1, first, end);
+      first = end;
+      ++next;
+    }
+  }
+
+ private:
+  static std::size_t Index(std::int64_t i) { return static_cast<std::size_t>(i); }
+  std::int64_t Width() const { return std::int64_t{heads_.count} * heads_.dim; }
+  const std::int32_t* PagesOf(std::int64_t sequence) const {
+    return rows_.pages.data() + rows_.first_page[Index(sequence)];
+  }
+  float* Keys(int head) { return kv_.buffer.as<float>().data() + head * kv_.key_floats; }
+  float* Values(int head) {
+    return kv_.buffer.as<float>().data() + heads_.count * kv_.key_floats + head * kv_.value_floats;
+  }
+
+  const Tensor& x_;
+  const backend::Rows& rows_;
+  const backend::Heads& heads_;
+  KvLayer& kv_;
+  Tensor& y_;
+};
+
+// Queries that share a pass over the pages: many for speed, few if threads would stand idle.
+std::int64_t RowsPerBlock(std::int64_t rows, int heads, int threads) {
+  return std::clamp<std::int64_t>(rows * heads / (std::int64_t{4} * threads), 1, kAttendRows);
+}
+
+}  // namespace
+
+void CpuBackend::ForEachRow(std::int64_t rows, std::int64_t cost,
+                            absl::FunctionRef<void(std::int64_t t)> work) {
+  constexpr std::int64_t kTaskFloats = 8192;  // a few microseconds
+  const std::int64_t rows_per_task = std::max<std::int64_t>(1, kTaskFloats / cost);
+  pool_.ParallelFor((rows + rows_per_task - 1) / rows_per_task, [&](std::int64_t task) {
+    const std::int64_t last = std::min(rows, (task + 1) * rows_per_task);
+    for (std::int64_t t = task * rows_per_task; t < last; ++t) work(t);
+  });
+}
+
+void CpuBackend::Embed(std::span<const TokenId> tokens, const Embedding& e, Tensor& y) {
+  CODEGEN_DCHECK(y.rows() == static_cast<std::int64_t>(tokens.size()));
+  CODEGEN_DCHECK(y.columns() == e.columns);
+  ForEachRow(y.rows(), e.columns, [&](std::int64_t t) {
+    const std::int64_t token = tokens[static_cast<std::size_t>(t)];
+    CODEGEN_DCHECK(token >= 0 && token < e.rows);
+    WidenRow(e.elements.data() + token * e.row_bytes, e.format, e.columns, y.row(t));
+  });
+}
+
+void CpuBackend::LayerNorm(const Tensor& x, const Norm& n, Tensor& y) {
+  CODEGEN_DCHECK(x.rows() == y.rows() && x.columns() == n.columns && y.columns() == n.columns);
+  ForEachRow(x.rows(), n.columns, [&](std::int64_t t) {
+    LayerNormRow({.x = x.row(t),
+                  .gain = n.gain.as<float>().data(),
+                  .bias = n.bias.as<float>().data(),
+                  .columns = n.columns,
+                  .epsilon = n.epsilon,
+                  .y = y.row(t)});
+  });
+}
+
+void CpuBackend::RmsNorm(const Tensor& x, const Norm& n, Tensor& y) {
+  CODEGEN_DCHECK(x.rows() == y.rows() && x.columns() == n.columns && y.columns() == n.columns);
+  ForEachRow(x.rows(), n.columns, [&](std::int64_t t) {
+    RmsNormRow({.x = x.row(t),
+                .gain = n.gain.as<float>().data(),
+                .columns = n.columns,
+                .epsilon = n.epsilon,
+                .y = y.row(t)});
+  });
+}
+
+void CpuBackend::Linear(const Tensor& x, const Weight& w, backend::Then then, Tensor& y) {
+  CODEGEN_DCHECK(x.rows() == y.rows() && x.columns() == w.inputs && y.columns() == w.outputs);
+  const LinearArgs args{.x = x.row(0),
+                        .x_stride = x.stride(),
+                        .panels = w.panels.data(),
+                        .panel_bytes = w.panel_bytes,
+                        .bias = w.bias.as<float>().data(),
+                        .y = y.row(0),
+                        .y_stride = y.stride(),
+                        .inputs = w.inputs,
+                        .then = then};
+  const LinearKernel kernel = KernelOf(w.format);
+  const std::int64_t panels = (w.outputs + kLine - 1) / kLine;
+  const std::int64_t width = PanelsPerTask(x.rows(), panels, pool_.threads());
+  const std::int64_t slabs = (x.rows() + kSlabRows - 1) / kSlabRows;
+  // Slabs of the same panels follow each other: they find the panels in the L3 cache.
+  pool_.ParallelFor((panels + width - 1) / width * slabs, [&](std::int64_t task) {
+    const std::int64_t panel = task / slabs * width;
+    const std::int64_t slab = task % slabs;
+    kernel(args, {.first_panel = panel,
+                  .last_panel = std::min(panel + width, panels),
+                  .first_row = x.rows() * slab / slabs,
+                  .last_row = x.rows() * (slab + 1) / slabs});
+  });
+}
+
+void CpuBackend::Attend(const Tensor& x, const backend::Rows& rows, const backend::Heads& heads,
+                        KvLayer& kv, Tensor& y) {
+  CODEGEN_DCHECK(x.rows() == rows.size() && y.rows() == rows.size());
+  CODEGEN_DCHECK(heads.count == kv.heads.count && heads.dim == kv.heads.dim);
+  CODEGEN_DCHECK(y.columns() == std::int64_t{heads.count} * heads.dim);
+  CODEGEN_DCHECK(x.columns() == 3 * y.columns());
+  Attention attention(x, rows, kv, y);
+  const int count = heads.count;
+  const std::int64_t height = RowsPerBlock(rows.size(), count, pool_.threads());
+  const std::int64_t tasks = (rows.size() + height - 1) / height * count;
+  const auto append = [&](std::int64_t task) {
+    const std::int64_t first = task / count * height;
+    attention.ForEachStretch(first, std::min(first + height, rows.size()),
+                             [&](std::int64_t sequence, std::int64_t begin, std::int64_t end) {
+                               for (std::int64_t row = begin; row < end; ++row)
+                                 attention.Append(sequence, row, static_cast<int>(task % count));
+                             });
+  };
+  const auto attend = [&](std::int64_t task, int worker) {
+    const std::int64_t first = task / count * height;
+    float* scratch = kv.scratch.as<float>().data() + worker * kv.scratch_floats;
+    attention.ForEachStretch(first, std::min(first + height, rows.size()),
+                             [&](std::int64_t sequence, std::int64_t begin, std::int64_t end) {
+                               attention.Attend(sequence, begin, end,
+                                                static_cast<int>(task % count), scratch);
+                             });
+  };
+  if (attention.OneRowEach()) {  // no task reads what another appends
+    pool_.ParallelForWorkers(tasks, [&](std::int64_t task, int worker) {
+      append(task);
+      attend(task, worker);
+    });
+    return;
+  }
+  pool_.ParallelFor(tasks, append);
+  pool_.ParallelForWorkers(tasks, attend);
+}
+
+void CpuBackend::SwiGlu(const Tensor& x, Tensor& y) {
+  CODEGEN_DCHECK(x.rows() == y.rows() && x.columns() == 2 * y.columns());
+  ForEachRow(x.rows(), x.columns(), [&](std::int64_t t) {
+    SwiGluRow(x.row(t), x.row(t) + y.columns(), y.columns(), y.row(t));
+  });
+}
+
+void CpuBackend::Add(const Tensor& x, Tensor& y) {
+  CODEGEN_DCHECK(x.rows() == y.rows() && x.columns() == y.columns());
+  ForEachRow(x.rows(), x.columns(),
+             [&](std::int64_t t) { AddRow(x.row(t), x.columns(), y.row(t)); });
+}
+
+void CpuBackend::Gather(const Tensor& x, std::span<const std::int32_t> rows, Tensor& y) {
+  CODEGEN_DCHECK(y.rows() == static_cast<std::int64_t>(rows.size()));
+  CODEGEN_DCHECK(x.columns() == y.columns());
+  ForEachRow(y.rows(), x.columns(), [&](std::int64_t t) {
+    std::copy_n(x.row(rows[static_cast<std::size_t>(t)]), x.columns(), y.row(t));
+  });
+}
+
+void CpuBackend::Sample(const Tensor& x, std::span<const backend::Sampling> sampling,
+                        std::span<backend::SampledToken> tokens) {
+  CODEGEN_DCHECK(sampling.size() == tokens.size());
+  CODEGEN_DCHECK(x.rows() == static_cast<std::int64_t>(tokens.size()));
+  ForEachRow(x.rows(), x.columns(), [&](std::int64_t t) {
+    const auto i = static_cast<std::size_t>(t);
+    const std::span<const float> logits(x.row(t), static_cast<std::size_t>(x.columns()));
+    tokens[i] = backend::SampleRow(logits, sampling[i]);
+  });
+}
+
+}  // namespace codegen::cpu

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// CpuBackend: the operations of backend/backend.h on the CPU. Each one splits its work into
+// independent parts, for the pool's threads to take one after the other, and calls a kernel of
+// kernels.h per part; small ones run on the calling thread. How work is split never changes a bit
+// of the result.
+#ifndef CODEGEN_CPU_CPU_BACKEND_H_
+#define CODEGEN_CPU_CPU_BACKEND_H_
+
+#include <absl/functional/function_ref.h>
+
+#include <cstdint>
+#include <span>
+
+#include "backend/backend.h"
+#include "backend/rows.h"
+#include "backend/sampling.h"
+#include "codegen/request.h"
+#include "cpu/cpu_device.h"
+
+namespace codegen::cpu {
+
+// Safe to use from several threads on different tensors and caches: their steps take turns at the
+// pool. Requires, for all: y.rows() is set, and is that of x where rows correspond; x and y are
+// different tensors.
+class CpuBackend {
+ public:
+  using Device = CpuDevice;
+
+  // `device` outlives the backend.
+  explicit CpuBackend(CpuDevice& device) : pool_(device.pool()) {}
+
+  void Embed(std::span<const TokenId> tokens, const Embedding& e, Tensor& y);
+  void LayerNorm(const Tensor& x, const Norm& n, Tensor& y);
+  void RmsNorm(const Tensor& x, const Norm& n, Tensor& y);
+  void Linear(const Tensor& x, const Weight& w, backend::Then then, Tensor& y);
+  void Attend(const Tensor& x, const backend::Rows& rows, const backend::Heads& heads, KvLayer& kv,
+              Tensor& y);
+  void SwiGlu(const Tensor& x, Tensor& y);
+  void Add(const Tensor& x, Tensor& y);
+  void AllReduce(Tensor&) {}  // one process is one rank
+  void Gather(const Tensor& x, std::span<const std::int32_t> rows, Tensor& y);
+  void Sample(const Tensor& x, std::span<const backend::Sampling> sampling,
+              std::span<backend::SampledToken> tokens);
+
+ private:
+  // Calls work(t) for t in [0, rows), in parallel if rows of `cost` floats are worth a region.
+  void ForEachRow(std::int64_t rows, std::int64_t cost,
+                  absl::FunctionRef<void(std::int64_t t)> work);
+
+  base::ThreadPool& pool_;
+};
+
+static_assert(backend::Backend<CpuBackend>);
+
+}  // namespace codegen::cpu
+
+#endif  // CODEGEN_CPU_CPU_BACKEND_H_

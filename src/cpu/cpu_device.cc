@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cpu/cpu_device.h"
+
+#include <absl/functional/function_ref.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/check.h"
+#include "cpu/kernels.h"
+#include "cpu/pack.h"
+
+namespace codegen::cpu {
+namespace {
+
+using base::AlignedBuffer;
+
+constexpr std::int64_t kFloatBytes = sizeof(float);
+
+// a b, or -1 (which AlignedBuffer refuses) if that overflows.
+std::int64_t Product(std::int64_t a, std::int64_t b) {
+  std::int64_t product = 0;
+  return a < 0 || b < 0 || __builtin_mul_overflow(a, b, &product) ? -1 : product;
+}
+
+absl::StatusOr<AlignedBuffer> MakeFloats(std::int64_t rows, std::int64_t stride) {
+  return AlignedBuffer::Make(Product(Product(rows, stride), kFloatBytes));
+}
+
+// A vector padded to whole lines; an empty one becomes `columns` zeros.
+absl::StatusOr<AlignedBuffer> MakePadded(std::span<const float> values, std::int64_t columns) {
+  CODEGEN_DCHECK(values.empty() || static_cast<std::int64_t>(values.size()) == columns);
+  CODEGEN_ASSIGN_OR_RETURN(AlignedBuffer buffer, MakeFloats(1, RoundUpToLine(columns)));
+  std::copy(values.begin(), values.end(), buffer.as<float>().begin());
+  return buffer;
+}
+
+// Keeps the failure of the lowest row, so that the same file gives the same error on any number of
+// threads (as long as all blocks are tried).
+class FirstFailure {
+ public:
+  void Report(std::int64_t row, absl::Status status) {
+    if (status.ok()) return;
+    const std::lock_guard lock(mutex_);
+    if (status_.ok() || row < row_) {
+      row_ = row;
+      status_ = std::move(status);
+    }
+  }
+  absl::Status Take() { return std::move(status_); }
+
+ private:
+  std::mutex mutex_;
+  std::int64_t row_ = 0;
+  absl::Status status_;
+};
+
+// Reads `source` in blocks of `block` rows on all threads and hands each to `take`, which may write
+// to memory of that block alone.
+absl::Status ForEachBlock(
+    base::ThreadPool& pool, const backend::MatrixSource& source, std::int64_t block,
+    absl::FunctionRef<void(std::int64_t first, std::int64_t count, const float* rows)> take) {
+  const std::int64_t block_floats = Product(block, source.columns);
+  CODEGEN_ASSIGN_OR_RETURN(AlignedBuffer buffer, MakeFloats(pool.threads(), block_floats));
+  FirstFailure failure;
+  pool.ParallelForWorkers((source.rows + block - 1) / block, [&](std::int64_t task, int worker) {
+    const std::int64_t first = task * block;
+    const std::int64_t count = std::min(block, source.rows - first);
+    float* rows = buffer.as<float>().data() + worker * block_floats;
+    const std::span<float> out(rows, static_cast<std::size_t>(count * source.columns));
+    absl::Status status = source.read(first, count, out);
+    if (status.ok()) take(first, count, rows);
+    failure.Report(first, std::move(status));
+  });
+  return failure.Take();
+}
+
+}  // namespace
+
+void Tensor::SetRows(std::int64_t rows) {
+  CODEGEN_DCHECK(rows >= 0 && rows <= capacity_);
+  rows_ = rows;
+}
+
+absl::StatusOr<Tensor> CpuDevice::MakeTensor(std::int64_t capacity, std::int64_t columns) {
+  CODEGEN_DCHECK(capacity >= 0 && columns > 0);
+  Tensor tensor;
+  tensor.stride_ = (RoundUpToLine(columns) / kLine | 1) * kLine;
+  // One line more: SwiGlu reads the second half of a row in whole lines.
+  CODEGEN_ASSIGN_OR_RETURN(tensor.buffer_,
+                           MakeFloats(1, Product(capacity, tensor.stride_) + kLine));
+  tensor.capacity_ = capacity;
+  tensor.rows_ = capacity;
+  tensor.columns_ = columns;
+  return tensor;
+}
+
+absl::StatusOr<Weight> CpuDevice::MakeWeight(const backend::MatrixSource& source,
+                                             std::span<const float> bias, WeightFormat format) {
+  CODEGEN_DCHECK(format != WeightFormat::kAuto && source.rows > 0 && source.columns > 0);
+  Weight weight{.format = format,
+                .outputs = source.rows,
+                .inputs = source.columns,
+                .panel_bytes = PanelBytes(format, source.columns)};
+  const std::int64_t panels = (source.rows + kLine - 1) / kLine;
+  CODEGEN_ASSIGN_OR_RETURN(weight.panels, AlignedBuffer::Make(Product(panels, weight.panel_bytes)));
+  CODEGEN_ASSIGN_OR_RETURN(weight.bias, MakePadded(bias, source.rows));
+  CODEGEN_RETURN_IF_ERROR(ForEachBlock(
+      pool_, source, kLine, [&](std::int64_t first, std::int64_t count, const float* rows) {
+        PackPanel(rows, count, source.columns, format,
+                  weight.panels.data() + first / kLine * weight.panel_bytes);
+      }));
+  return weight;
+}
+
+absl::StatusOr<Embedding> CpuDevice::MakeEmbedding(const backend::MatrixSource& source,
+                                                   WeightFormat format) {
+  CODEGEN_DCHECK(format != WeightFormat::kAuto && source.rows > 0 && source.columns > 0);
+  Embedding embedding{.format = format,
+                      .rows = source.rows,
+                      .columns = source.columns,
+                      .row_bytes = RoundUpToLine(source.columns) * ElementBytes(format)};
+  CODEGEN_ASSIGN_OR_RETURN(embedding.elements,
+                           AlignedBuffer::Make(Product(source.rows, embedding.row_bytes)));
+  CODEGEN_RETURN_IF_ERROR(ForEachBlock(
+      pool_, source, kLine, [&](std::int64_t first, std::int64_t count, const float* rows) {
+        for (std::int64_t i = 0; i < count; ++i)
+          NarrowRow(rows + i * source.columns, source.columns, format,
+                    embedding.elements.data() + (first + i) * embedding.row_bytes);
+      }));
+  return embedding;
+}
+
+absl::StatusOr<Norm> CpuDevice::MakeNorm(std::span<const float> gain, std::span<const float> bias,
+                                         float epsilon) {
+  Norm norm{.columns = static_cast<std::int64_t>(gain.size()), .epsilon = epsilon};
+  CODEGEN_ASSIGN_OR_RETURN(norm.gain, MakePadded(gain, norm.columns));
+  CODEGEN_ASSIGN_OR_RETURN(norm.bias, MakePadded(bias, norm.columns));
+  return norm;
+}
+
+absl::StatusOr<KvLayer> CpuDevice::MakeKvLayer(std::int64_t pages, const backend::Heads& heads) {
+  CODEGEN_DCHECK(pages >= 0 && heads.count > 0 && heads.dim > 0 && heads.dim % 8 == 0);
+  CODEGEN_DCHECK(heads.rotary_dim % 2 == 0 && heads.rotary_dim <= heads.dim);
+  KvLayer kv{.heads = heads,
+             .pages = pages,
+             .key_floats = std::int64_t{heads.dim} * backend::kPageTokens,
+             .value_floats = RoundUpToLine(heads.dim) * backend::kPageTokens,
+             .scratch_floats = RoundUpToLine(heads.dim) * kAttendRows};
+  CODEGEN_ASSIGN_OR_RETURN(kv.buffer, MakeFloats(pages, kv.page_floats()));
+  CODEGEN_ASSIGN_OR_RETURN(kv.scratch, MakeFloats(pool_.threads(), kv.scratch_floats));
+  CODEGEN_ASSIGN_OR_RETURN(kv.rotary, RotaryFor(heads, pages * backend::kPageTokens));
+  return kv;
+}
+
+absl::StatusOr<std::shared_ptr<const RotaryTable>> CpuDevice::RotaryFor(const backend::Heads& heads,
+                                                                        std::int64_t positions) {
+  const std::lock_guard lock(mutex_);
+  std::shared_ptr<const RotaryTable> shared = rotary_.lock();
+  if (shared != nullptr && shared->Covers(heads, positions)) return shared;
+  CODEGEN_ASSIGN_OR_RETURN(
+      RotaryTable table, RotaryTable::Make(positions, heads.rotary_dim, heads.rotary_base, pool_));
+  shared = std::make_shared<const RotaryTable>(std::move(table));
+  rotary_ = shared;
+  return shared;
+}
+
+void CpuDevice::Upload(std::span<const float> floats, Tensor& y) {
+  CODEGEN_DCHECK(static_cast<std::int64_t>(floats.size()) == y.rows() * y.columns());
+  for (std::int64_t t = 0; t < y.rows(); ++t)
+    std::copy_n(floats.data() + t * y.columns(), y.columns(), y.row(t));
+}
+
+void CpuDevice::Download(const Tensor& x, std::span<float> out) {
+  CODEGEN_DCHECK(static_cast<std::int64_t>(out.size()) == x.rows() * x.columns());
+  for (std::int64_t t = 0; t < x.rows(); ++t)
+    std::copy_n(x.row(t), x.columns(), out.data() + t * x.columns());
+}
+
+}  // namespace codegen::cpu

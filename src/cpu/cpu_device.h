@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// CpuDevice: memory of the CPU backend, laid out for its kernels.
+#ifndef CODEGEN_CPU_CPU_DEVICE_H_
+#define CODEGEN_CPU_CPU_DEVICE_H_
+
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+
+#include "backend/backend.h"
+#include "base/aligned_buffer.h"
+#include "base/thread_pool.h"
+#include "codegen/options.h"
+#include "cpu/rotary.h"
+
+namespace codegen::cpu {
+
+// Activations [rows <= capacity, columns] f32. Rows begin on a cache line and are an odd number of
+// lines apart: a tile reads a dozen rows side by side, and a power of two between them would put
+// them all into one set of the L1 cache.
+class Tensor {
+ public:
+  Tensor() = default;
+
+  void SetRows(std::int64_t rows);  // Requires: rows <= capacity
+  std::int64_t rows() const { return rows_; }
+  std::int64_t columns() const { return columns_; }
+  std::int64_t stride() const { return stride_; }  // floats from one row to the next
+  float* row(std::int64_t t) { return buffer_.as<float>().data() + t * stride_; }
+  const float* row(std::int64_t t) const { return buffer_.as<float>().data() + t * stride_; }
+
+ private:
+  friend class CpuDevice;
+  base::AlignedBuffer buffer_;
+  std::int64_t capacity_ = 0;
+  std::int64_t rows_ = 0;
+  std::int64_t columns_ = 0;
+  std::int64_t stride_ = 0;
+};
+
+// A matrix [outputs, inputs] in panels (pack.h), and its bias.
+struct Weight {
+  WeightFormat format = WeightFormat::kF32;
+  std::int64_t outputs = 0;
+  std::int64_t inputs = 0;
+  std::int64_t panel_bytes = 0;
+  base::AlignedBuffer panels;
+  base::AlignedBuffer bias;  // [outputs] f32, padded; zeros without a bias
+};
+
+// A matrix [rows, columns] in rows of `row_bytes`, whole lines of 16 elements.
+struct Embedding {
+  WeightFormat format = WeightFormat::kF32;
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+  std::int64_t row_bytes = 0;
+  base::AlignedBuffer elements;
+};
+
+struct Norm {
+  std::int64_t columns = 0;
+  float epsilon = 0;
+  base::AlignedBuffer gain;  // [columns] f32, padded
+  base::AlignedBuffer bias;  // the same; zeros without a bias
+};
+
+// Keys and values of one layer, f32: a page is [heads][dim][16 positions] keys, then [heads][16
+// positions][dim, padded to lines] values.
+struct KvLayer {
+  std::int64_t page_floats() const { return heads.count * (key_floats + value_floats); }
+
+  backend::Heads heads;
+  std::int64_t pages = 0;
+  std::int64_t key_floats = 0;    // of one head in a page
+  std::int64_t value_floats = 0;  // the same
+  base::AlignedBuffer buffer;     // [pages, page_floats]
+  base::AlignedBuffer scratch;    // [threads, scratch_floats]: outputs in the making
+  std::int64_t scratch_floats = 0;
+  std::shared_ptr<const RotaryTable> rotary;
+};
+
+// Safe to use from several threads; what it makes is safe to read from several, and to write from
+// one at a time.
+class CpuDevice {
+ public:
+  using Tensor = cpu::Tensor;
+  using Weight = cpu::Weight;
+  using Embedding = cpu::Embedding;
+  using Norm = cpu::Norm;
+  using KvLayer = cpu::KvLayer;
+
+  // `pool` outlives the device.
+  explicit CpuDevice(base::ThreadPool& pool) : pool_(pool) {}
+
+  base::ThreadPool& pool() { return pool_; }
+
+  // Errors of all: RESOURCE_EXHAUSTED naming the bytes; of the two that read a source, the status
+  // of its first row that failed. Requires: format is not kAuto; bias empty or [rows of source].
+  absl::StatusOr<Tensor> MakeTensor(std::int64_t capacity, std::int64_t columns);
+  absl::StatusOr<Weight> MakeWeight(const backend::MatrixSource& source,
+                                    std::span<const float> bias, WeightFormat format);
+  absl::StatusOr<Embedding> MakeEmbedding(const backend::MatrixSource& source, WeightFormat format);
+  absl::StatusOr<Norm> MakeNorm(std::span<const float> gain, std::span<const float> bias,
+                                float epsilon);
+  absl::StatusOr<KvLayer> MakeKvLayer(std::int64_t pages, const backend::Heads& heads);
+
+  void Upload(std::span<const float> floats, Tensor& y);
+  void Download(const Tensor& x, std::span<float> out);
+
+ private:
+  absl::StatusOr<std::shared_ptr<const RotaryTable>> RotaryFor(const backend::Heads& heads,
+                                                               std::int64_t positions);
+
+  base::ThreadPool& pool_;
+  std::mutex mutex_;
+  std::weak_ptr<const RotaryTable> rotary_;  // the latest one; guarded by mutex_
+};
+
+}  // namespace codegen::cpu
+
+#endif  // CODEGEN_CPU_CPU_DEVICE_H_

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The vocabulary of the kernels: a line of 16 floats in however many vectors the instruction set
+// needs for it, and the exponential. Compiled once per instruction set.
+#if defined(CODEGEN_CPU_VECTORS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef CODEGEN_CPU_VECTORS_INL_H_
+#undef CODEGEN_CPU_VECTORS_INL_H_
+#else
+#define CODEGEN_CPU_VECTORS_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cpu/kernels.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace codegen::cpu {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using F = hn::CappedTag<float, 16>;
+using I = hn::RebindToSigned<F>;
+using U = hn::RebindToUnsigned<F>;
+using V = hn::Vec<F>;
+
+constexpr std::int64_t kLanes = hn::MaxLanes(F());
+constexpr int kVectors = static_cast<int>(kLine / kLanes);  // vectors in a line
+
+// exp(x), within 2 units in the last place where the result is normal; below 2^-126 it is about
+// 2^-126, from 88.72 on the largest float or nearly. exp(0) is exactly 1; NaN stays NaN.
+//
+// x = n ln 2 + r with |r| <= ln 2 / 2; exp(r) by its Taylor polynomial of degree 7 (remainder
+// 5e-9); then n is added to the exponent in two halves, since n = 128 occurs.
+HWY_INLINE V Exp(V x) {
+  const F f;
+  const I i;
+  // Operand order: x86 returns the second one if either is NaN.
+  x = hn::Min(hn::Set(f, 88.72F), hn::Max(hn::Set(f, -87.33F), x));
+  const V n = hn::Round(hn::Mul(x, hn::Set(f, 1.44269504F)));
+  V r = hn::NegMulAdd(n, hn::Set(f, 0.693145752F), x);  // 16 bits: exact products without FMA too
+  r = hn::NegMulAdd(n, hn::Set(f, 1.42860682e-6F), r);
+  V p = hn::Set(f, 1.0F / 5040);
+  p = hn::MulAdd(p, r, hn::Set(f, 1.0F / 720));
+  p = hn::MulAdd(p, r, hn::Set(f, 1.0F / 120));
+  p = hn::MulAdd(p, r, hn::Set(f, 1.0F / 24));
+  p = hn::MulAdd(p, r, hn::Set(f, 1.0F / 6));
+  p = hn::MulAdd(p, r, hn::Set(f, 0.5F));
+  p = hn::MulAdd(hn::Mul(p, r), r, r);
+  p = hn::Add(p, hn::Set(f, 1.0F));
+  const auto exponent = hn::ConvertTo(i, n);
+  const auto half = hn::ShiftRight<1>(exponent);
+  const auto bias = hn::Set(i, 127);
+  const V low = hn::BitCast(f, hn::ShiftLeft<23>(hn::Add(half, bias)));
+  const V high = hn::BitCast(f, hn::ShiftLeft<23>(hn::Add(hn::Sub(exponent, half), bias)));
+  return hn::Mul(hn::Mul(p, low), high);
+}
+
+// v / (1 + exp(-v)).
+HWY_INLINE V Silu(V v) {
+  const F f;
+  return hn::Div(v, hn::Add(hn::Set(f, 1.0F), Exp(hn::Neg(v))));
+}
+
+// v (1 + tanh(u)) / 2 = v / (1 + exp(-2u)), u = sqrt(2/pi) (v + 0.044715 v^3).
+HWY_INLINE V Gelu(V v) {
+  const F f;
+  const V square = hn::Mul(v, v);
+  const V inner = hn::MulAdd(hn::Mul(square, v), hn::Set(f, 0.044715F), v);
+  const V twice = hn::Mul(inner, hn::Set(f, -1.59576912F));  // -2 sqrt(2/pi)
+  return hn::Div(v, hn::Add(hn::Set(f, 1.0F), Exp(twice)));
+}
+
+// The sum of a line by halves: lane i takes lane i + 8, then + 4, + 2, + 1; the same tree on every
+// instruction set.
+HWY_INLINE float SumOfLine(const V (&line)[kVectors]) {
+  HWY_ALIGN float lanes[kLine];
+  for (int v = 0; v < kVectors; ++v) hn::Store(line[v], F(), lanes + v * kLanes);
+  for (std::size_t half = kLine / 2; half > 0; half /= 2)
+    for (std::size_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+  return lanes[0];
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace codegen::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif  // CODEGEN_CPU_VECTORS_INL_H_
