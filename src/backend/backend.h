@@ -59,7 +59,8 @@ struct MatrixSource {
 // A Device makes and owns memory. Tensor: activations [rows <= capacity, columns]. Weight: a matrix
 // [outputs, inputs] in some WeightFormat, with or without a bias [outputs]. Embedding: a matrix
 // read by rows. Norm: gain, and bias for LayerNorm. KvLayer: the pages of keys and values of one
-// layer. Errors of all Make functions: RESOURCE_EXHAUSTED (memory), and whatever a source returns.
+// layer. Make functions may be called from several threads at once; each reads every row of its
+// source once. Errors of all: RESOURCE_EXHAUSTED (memory), and whatever a source returns.
 template <class D>
 concept DeviceConcept = requires(D& device, const MatrixSource& source,
                                  std::span<const float> floats, std::span<float> out,

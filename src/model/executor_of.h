@@ -4,7 +4,6 @@
 #ifndef CODEGEN_MODEL_EXECUTOR_OF_H_
 #define CODEGEN_MODEL_EXECUTOR_OF_H_
 
-#include <absl/synchronization/mutex.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -84,7 +83,6 @@ class DeviceModelOf final : public DeviceModel,
 
   absl::StatusOr<std::unique_ptr<Executor>> MakeExecutor(
       const ExecutorOptions& options) const override {
-    const absl::MutexLock lock(&mutex_);
     D& device = host_->device();
     std::vector<typename D::KvLayer> kv;
     for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
@@ -99,7 +97,6 @@ class DeviceModelOf final : public DeviceModel,
   }
 
  private:
-  mutable absl::Mutex mutex_;  // devices make one object at a time
   std::shared_ptr<Host> host_;
   Weights<D, Layer> weights_;
 };
