@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Linear at the shapes of CodeGen1-350M, against what the machine can do at that moment: a decode
+// step is all matrices once at 1 to 16 rows (share of the measured read bandwidth), a prompt is the
+// matrices of one layer at 64 to 512 rows (share of the measured f32 peak).
+//
+//   linear_bench --benchmark_filter=decode
+#include <absl/status/statusor.h>
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backend/backend.h"
+#include "base/thread_pool.h"
+#include "base/usable_cpus.h"
+#include "codegen/options.h"
+#include "cpu/cpu_backend.h"
+#include "cpu/cpu_device.h"
+#include "cpu/machine.h"
+
+namespace codegen::cpu {
+namespace {
+
+constexpr std::int64_t kWidth = 1024;
+constexpr std::int64_t kInner = 4096;
+constexpr std::int64_t kVocabulary = 51200;
+constexpr int kLayers = 20;
+
+struct Machine {
+  std::unique_ptr<base::ThreadPool> pool = *base::ThreadPool::Create(base::UsableCpus());
+  CpuDevice device{*pool};
+  CpuBackend backend{device};
+
+  Tensor MakeTensor(std::int64_t rows, std::int64_t columns) {
+    Tensor tensor = *device.MakeTensor(rows, columns);
+    tensor.SetRows(rows);
+    device.Upload(std::vector<float>(static_cast<std::size_t>(rows * columns), 0.25F), tensor);
+    return tensor;
+  }
+
+  Weight MakeWeight(std::int64_t outputs, std::int64_t inputs, WeightFormat format) {
+    const backend::MatrixSource source{
+        .rows = outputs,
+        .columns = inputs,
+        .read = [](std::int64_t first, std::int64_t, std::span<float> out) {
+          std::fill(out.begin(), out.end(), 1.0F / static_cast<float>(first + 1));
+          return absl::OkStatus();
+        }};
+    return *device.MakeWeight(source, {}, format);
+  }
+};
+
+// The matrices of a layer with the activations that they read and write.
+struct Layer {
+  Layer(Machine& machine, WeightFormat format)
+      : qkv(machine.MakeWeight(3 * kWidth, kWidth, format)),
+        out(machine.MakeWeight(kWidth, kWidth, format)),
+        up(machine.MakeWeight(kInner, kWidth, format)),
+        down(machine.MakeWeight(kWidth, kInner, format)) {}
+
+  std::int64_t bytes() const {
+    return qkv.panels.size() + out.panels.size() + up.panels.size() + down.panels.size();
+  }
+  static constexpr double kFlops = 2.0 * kWidth * (4 * kWidth + 2 * kInner);  // of one row
+
+  Weight qkv, out, up, down;
+};
+
+struct Activations {
+  Activations(Machine& machine, std::int64_t rows)
+      : x(machine.MakeTensor(rows, kWidth)),
+        qkv(machine.MakeTensor(rows, 3 * kWidth)),
+        inner(machine.MakeTensor(rows, kInner)),
+        y(machine.MakeTensor(rows, kWidth)) {}
+
+  void Run(Machine& machine, const Layer& layer) {
+    machine.backend.Linear(x, layer.qkv, backend::Then::kStore, qkv);
+    machine.backend.Linear(x, layer.out, backend::Then::kAdd, y);
+    machine.backend.Linear(x, layer.up, backend::Then::kGelu, inner);
+    machine.backend.Linear(inner, layer.down, backend::Then::kAdd, y);
+  }
+
+  Tensor x, qkv, inner, y;
+};
+
+WeightFormat FormatOf(const benchmark::State& state) {
+  return static_cast<WeightFormat>(state.range(0));
+}
+
+// Shares are of probes taken right before and right after.
+void Report(benchmark::State& state, const std::string& unit, double amount, double before,
+            double after) {
+  const double total = amount * static_cast<double>(state.iterations());
+  state.counters[unit] = benchmark::Counter(total * 1e-9, benchmark::Counter::kIsRate);
+  state.counters["share"] =
+      benchmark::Counter(total * 1e-9 * 2 / (before + after), benchmark::Counter::kIsRate);
+  state.SetLabel(WeightFormatName(FormatOf(state)));
+}
+
+void Decode(benchmark::State& state) {
+  Machine machine;
+  std::vector<Layer> layers;
+  for (int i = 0; i < kLayers; ++i) layers.emplace_back(machine, FormatOf(state));
+  const Weight head = machine.MakeWeight(kVocabulary, kWidth, FormatOf(state));
+  Activations activations(machine, state.range(1));
+  Tensor logits = machine.MakeTensor(state.range(1), kVocabulary);
+  const double before = MeasureReadBandwidth(*machine.pool);
+  for (auto _ : state) {
+    for (const Layer& layer : layers) activations.Run(machine, layer);
+    machine.backend.Linear(activations.y, head, backend::Then::kStore, logits);
+  }
+  Report(state, "GB/s", static_cast<double>(kLayers * layers[0].bytes() + head.panels.size()),
+         before, MeasureReadBandwidth(*machine.pool));
+}
+
+void Prefill(benchmark::State& state) {
+  Machine machine;
+  const Layer layer(machine, FormatOf(state));
+  Activations activations(machine, state.range(1));
+  const double before = MeasureF32Peak(*machine.pool);
+  for (auto _ : state) activations.Run(machine, layer);
+  Report(state, "GFLOP/s", Layer::kFlops * static_cast<double>(state.range(1)), before,
+         MeasureF32Peak(*machine.pool));
+}
+
+constexpr auto kF32 = static_cast<std::int64_t>(WeightFormat::kF32);
+constexpr auto kBf16 = static_cast<std::int64_t>(WeightFormat::kBf16);
+constexpr auto kF16 = static_cast<std::int64_t>(WeightFormat::kF16);
+
+BENCHMARK(Decode)
+    ->Name("decode")
+    ->ArgNames({"format", "rows"})
+    ->ArgsProduct({{kF32, kBf16, kF16}, {1, 2, 4, 8, 16}})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK(Prefill)
+    ->Name("prefill")
+    ->ArgNames({"format", "rows"})
+    ->ArgsProduct({{kF32, kBf16, kF16}, {32, 64, 128, 256, 512}})
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
+
+}  // namespace
+}  // namespace codegen::cpu

@@ -1,0 +1,1 @@
+codegen_benchmark(linear_bench SOURCES linear.cc LINKS codegen_cpu)

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cpu/machine.h"
+
+#include <absl/functional/function_ref.h>
+#include <absl/status/statusor.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+
+#include "base/aligned_buffer.h"
+#include "cpu/kernels.h"
+#include "cpu/machine_kernels.h"
+
+namespace codegen::cpu {
+namespace {
+
+constexpr int kRounds = 4;
+
+// The best of kRounds measurements of the amount that `work` reports, per nanosecond.
+double BestRate(absl::FunctionRef<double()> work) {
+  double best = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    const auto start = std::chrono::steady_clock::now();
+    const double amount = work();
+    const std::chrono::duration<double, std::nano> time = std::chrono::steady_clock::now() - start;
+    best = std::max(best, amount / time.count());
+  }
+  return best;
+}
+
+using Chains = double (*)(std::int64_t rounds, float factor, float& sink);
+
+// Chains in tasks of tens of microseconds, about 20 ms a round on each thread.
+double MeasurePeak(base::ThreadPool& pool, Chains chains) {
+  constexpr std::int64_t kChainRounds = 4096;
+  const std::int64_t tasks = std::int64_t{600} * pool.threads();
+  std::atomic<float> factor{0.25F};  // opaque to the compiler
+  std::atomic<float> result{0};
+  return BestRate([&] {
+    std::atomic<std::int64_t> operations{0};
+    pool.ParallelFor(tasks, [&](std::int64_t) {
+      float sink = 0;
+      operations += static_cast<std::int64_t>(chains(kChainRounds, factor.load(), sink));
+      result.store(sink, std::memory_order_relaxed);
+    });
+    return static_cast<double>(operations.load());
+  });
+}
+
+}  // namespace
+
+double MeasureReadBandwidth(base::ThreadPool& pool) {
+  constexpr std::int64_t kBytes = std::int64_t{384} << 20;
+  constexpr std::int64_t kTaskBytes = std::int64_t{1} << 20;
+  absl::StatusOr<base::AlignedBuffer> buffer = base::AlignedBuffer::Make(kBytes);
+  if (!buffer.ok()) return 0;
+  float* floats = buffer->as<float>().data();
+  const std::int64_t task_floats = kTaskBytes / std::int64_t{sizeof(float)};
+  // Written once: pages never touched are all the same one.
+  pool.ParallelFor(kBytes / kTaskBytes, [&](std::int64_t task) {
+    std::fill_n(floats + task * task_floats, task_floats, 1.0F);
+  });
+  std::atomic<float> result{0};
+  return BestRate([&] {
+    pool.ParallelFor(kBytes / kTaskBytes, [&](std::int64_t task) {
+      result.store(SumFloats(floats + task * task_floats, task_floats), std::memory_order_relaxed);
+    });
+    return static_cast<double>(kBytes);
+  });
+}
+
+double MeasureF32Peak(base::ThreadPool& pool) { return MeasurePeak(pool, RunF32Chains); }
+
+double MeasureBf16Peak(base::ThreadPool& pool) { return MeasurePeak(pool, RunBf16Chains); }
+
+MachineSpeed MeasureMachine(base::ThreadPool& pool) {
+  return {.threads = pool.threads(),
+          .isa = IsaName(),
+          .read_gb_s = MeasureReadBandwidth(pool),
+          .f32_gflops = MeasureF32Peak(pool),
+          .bf16_gflops = MeasureBf16Peak(pool)};
+}
+
+}  // namespace codegen::cpu
