@@ -8,9 +8,23 @@
 // by that token's id: enumerate, for every token, the ways to cut it in two tokens, and it is a
 // list of merges too.
 //
-// Short pieces, which almost all are, use a plain search for the lowest rank: at most 64 bytes, so
-// quadratic is cheaper than clever. Longer ones use a linked list and a heap of (rank, position),
-// O(n log n): a megabyte of one letter is one piece, and was a denial of service elsewhere.
+// Short pieces, which almost all are, use a plain search for the lowest rank: quadratic, but in at
+// most 128 bytes that is cheaper than clever. A megabyte of one letter is one piece too, and was a
+// denial of service elsewhere. Long pieces go through windows of some 100 bytes, thanks to this:
+//
+//   Tokens t1 t2 ... tn are the encoding of their bytes if and only if for each two neighbours,
+//   ti ti+1 is the encoding of theirs.
+//
+// For take the first merge of the whole piece that crosses from some ti into ti+1. Until then, what
+// happened inside ti ti+1 is exactly what happens when they are encoded alone, merge for merge:
+// each pick was the lowest of all, so the lowest of those two. The crossing merge is then picked
+// there as well, and ti ti+1 is not their encoding. The converse is the same argument read
+// backwards. Neither half asks anything of the ranks, so it holds for any file.
+//
+// So encode the next bytes together with the last few tokens, look whether the first of the new
+// tokens fits its left neighbour, and take back more if it does not. A vocabulary made so that
+// nothing fits is met by a budget, after which a linked list and a heap of (rank, position) encode
+// the whole piece in O(n log n).
 #ifndef CODEGEN_TOKENIZER_BYTE_BPE_H_
 #define CODEGEN_TOKENIZER_BYTE_BPE_H_
 
@@ -76,23 +90,35 @@ class PairRanks {
 class ByteBpe {
  public:
   // `byte_ids[b]` is the token of byte b; `result_of_rank` [ranks] the token that a merge of each
-  // rank makes. Requires: every rank in `ranks` indexes it.
+  // rank makes; `size_of_id` [ids] the bytes of each token.
   ByteBpe(const std::array<TokenId, 256>& byte_ids, PairRanks ranks,
-          std::vector<TokenId> result_of_rank);
+          std::vector<TokenId> result_of_rank, std::vector<std::uint16_t> size_of_id);
 
   // Appends the tokens of `piece` to `out`.
   void Encode(std::string_view piece, std::vector<TokenId>& out) const;
 
- private:
-  static constexpr std::size_t kShortPiece = 64;
+  // The same without windows, for pieces of any size: what Encode falls back to.
+  void EncodeWhole(std::string_view piece, std::vector<TokenId>& out) const;
 
+ private:
+  static constexpr std::size_t kShortPiece = 128;
+
+  // Requires: at most kShortPiece bytes.
   void EncodeShort(std::string_view piece, std::vector<TokenId>& out) const;
-  void EncodeLong(std::string_view piece, std::vector<TokenId>& out) const;
+  void EncodeByHeap(std::string_view piece, std::vector<TokenId>& out) const;
+
+  // Appends the tokens of `piece` to `out`, or returns false, having spent its budget.
+  bool EncodeByWindows(std::string_view piece, std::vector<TokenId>& out) const;
+  // Returns whether the tokens that meet at `piece[at]` are the encoding of their bytes.
+  bool Fit(std::string_view piece, std::size_t at, TokenId left, TokenId right) const;
+
   TokenId IdOfByte(char byte) const { return byte_ids_[static_cast<unsigned char>(byte)]; }
+  std::size_t SizeOf(TokenId id) const { return size_of_id_[static_cast<std::size_t>(id)]; }
 
   std::array<TokenId, 256> byte_ids_;
   PairRanks ranks_;
   std::vector<TokenId> result_of_rank_;
+  std::vector<std::uint16_t> size_of_id_;
 };
 
 }  // namespace codegen::tokenizer

@@ -16,6 +16,8 @@
 namespace codegen::tokenizer {
 namespace {
 
+static_assert(Limits::token_bytes <= 0xFFFF);  // ByteBpe keeps sizes in 16 bits
+
 // What a message shows of a token: its start, in the byte alphabet, so that it is always printable.
 std::string Shown(std::string_view bytes) {
   const std::string spelled = SpellingOfBytes(bytes.substr(0, 40));
@@ -191,7 +193,11 @@ absl::StatusOr<ByteBpe> VocabularyBuilder::BuildBpe() const {
     }
     result_of_rank[merge.rank] = merge.result;
   }
-  return ByteBpe(byte_ids, std::move(ranks), std::move(result_of_rank));
+  std::vector<std::uint16_t> size_of_id;
+  for (const Entry& entry : entries_) {
+    size_of_id.push_back(static_cast<std::uint16_t>(entry.text.size()));
+  }
+  return ByteBpe(byte_ids, std::move(ranks), std::move(result_of_rank), std::move(size_of_id));
 }
 
 absl::StatusOr<PieceTable> VocabularyBuilder::BuildWholePieces(const ByteBpe& bpe) const {
