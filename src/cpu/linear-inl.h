@@ -37,39 +37,38 @@ HWY_BEFORE_NAMESPACE();
 namespace codegen::cpu {
 namespace HWY_NAMESPACE {
 
-// A format: how many k one step takes, its bytes, and step k of a panel as vectors of floats
-// w[kStep][kVectors].
+// A format: how many inputs one step of a panel holds, in how many bytes, and input `i` of a step
+// as floats. Each input is loaded on its own: a shift or mask takes the line straight from L1, and
+// no register is spent on what the other input of a pair will need.
 struct F32Panel {
   static constexpr int kStep = 1;
   static constexpr int kStepBytes = 64;
-  static HWY_INLINE void Load(const std::byte* step, V (&w)[kStep][kVectors]) {
-    for (int v = 0; v < kVectors; ++v)
-      w[0][v] = hn::Load(F(), reinterpret_cast<const float*>(step) + v * kLanes);
+  template <int i>
+  static HWY_INLINE V Load(const std::byte* step, int vector) {
+    return hn::Load(F(), reinterpret_cast<const float*>(step) + vector * kLanes);
   }
 };
 
 struct Bf16Panel {
   static constexpr int kStep = 2;
   static constexpr int kStepBytes = 64;
-  static HWY_INLINE void Load(const std::byte* step, V (&w)[kStep][kVectors]) {
+  template <int i>
+  static HWY_INLINE V Load(const std::byte* step, int vector) {
     const U u;
-    for (int v = 0; v < kVectors; ++v) {
-      const auto pair = hn::Load(u, reinterpret_cast<const std::uint32_t*>(step) + v * kLanes);
-      w[0][v] = hn::BitCast(F(), hn::ShiftLeft<16>(pair));
-      w[1][v] = hn::BitCast(F(), hn::And(pair, hn::Set(u, 0xFFFF0000U)));
-    }
+    const auto pair = hn::Load(u, reinterpret_cast<const std::uint32_t*>(step) + vector * kLanes);
+    if constexpr (i == 0) return hn::BitCast(F(), hn::ShiftLeft<16>(pair));
+    return hn::BitCast(F(), hn::And(pair, hn::Set(u, 0xFFFF0000U)));
   }
 };
 
 struct F16Panel {
   static constexpr int kStep = 1;
   static constexpr int kStepBytes = 32;
-  static HWY_INLINE void Load(const std::byte* step, V (&w)[kStep][kVectors]) {
+  template <int i>
+  static HWY_INLINE V Load(const std::byte* step, int vector) {
     const hn::Rebind<hwy::float16_t, F> half;
-    for (int v = 0; v < kVectors; ++v) {
-      const auto* halves = reinterpret_cast<const hwy::float16_t*>(step) + v * kLanes;
-      w[0][v] = hn::PromoteTo(F(), hn::Load(half, halves));
-    }
+    const auto* halves = reinterpret_cast<const hwy::float16_t*>(step) + vector * kLanes;
+    return hn::PromoteTo(F(), hn::Load(half, halves));
   }
 };
 
@@ -98,63 +97,91 @@ struct TileArgs {
   float* sums = nullptr;  // [R][P][16]; read if first_input > 0
 };
 
-template <class Panel, int kPanels, int kRows>
-HWY_NOINLINE void Tile(const TileArgs& t) {
-  const F f;
-  V acc[kRows][kPanels][kVectors];
+// A tile's sums in registers.
+template <int kPanels, int kRows>
+struct Sums {
+  V line[kRows][kPanels][kVectors];
+};
+
+// Calls function(r, p, v, place in TileArgs::sums) for every vector of a tile.
+template <int kPanels, int kRows, class Function>
+HWY_INLINE void ForEachVector(const Function& function) {
   HWY_UNROLL(16)
   for (int r = 0; r < kRows; ++r) {
     HWY_UNROLL(8)
     for (int p = 0; p < kPanels; ++p) {
-      HWY_UNROLL(4)
+      HWY_UNROLL(16)
       for (int v = 0; v < kVectors; ++v)
-        acc[r][p][v] = t.first_input == 0
-                           ? hn::Zero(f)
-                           : hn::Load(f, t.sums + ((r * kPanels + p) * kVectors + v) * kLanes);
+        function(r, p, v, ((r * kPanels + p) * kVectors + v) * kLanes);
     }
   }
+}
+
+// Adds x[r] w[p] for one input, number `i` of the step. Whichever side is smaller stays in
+// registers, the other one passes.
+template <class Panel, int i, int kPanels, int kRows>
+HWY_INLINE void MultiplyInput(const float* x, std::int64_t x_stride, const std::byte* step,
+                              std::int64_t panel_bytes, Sums<kPanels, kRows>& sums) {
+  const F f;
+  if constexpr (kRows <= kPanels) {
+    V row[kRows];
+    HWY_UNROLL(16)
+    for (int r = 0; r < kRows; ++r) row[r] = hn::Set(f, x[r * x_stride + i]);
+    HWY_UNROLL(8)
+    for (int p = 0; p < kPanels; ++p) {
+      HWY_UNROLL(16)
+      for (int v = 0; v < kVectors; ++v) {
+        const V w = Panel::template Load<i>(step + p * panel_bytes, v);
+        HWY_UNROLL(16)
+        for (int r = 0; r < kRows; ++r)
+          sums.line[r][p][v] = hn::MulAdd(row[r], w, sums.line[r][p][v]);
+      }
+    }
+  } else {
+    V w[kPanels][kVectors];
+    HWY_UNROLL(8)
+    for (int p = 0; p < kPanels; ++p) {
+      HWY_UNROLL(16)
+      for (int v = 0; v < kVectors; ++v)
+        w[p][v] = Panel::template Load<i>(step + p * panel_bytes, v);
+    }
+    HWY_UNROLL(16)
+    for (int r = 0; r < kRows; ++r) {
+      const V row = hn::Set(f, x[r * x_stride + i]);
+      HWY_UNROLL(8)
+      for (int p = 0; p < kPanels; ++p) {
+        HWY_UNROLL(16)
+        for (int v = 0; v < kVectors; ++v)
+          sums.line[r][p][v] = hn::MulAdd(row, w[p][v], sums.line[r][p][v]);
+      }
+    }
+  }
+}
+
+template <class Panel, int kPanels, int kRows>
+HWY_NOINLINE void Tile(const TileArgs& t) {
+  const F f;
+  Sums<kPanels, kRows> sums;
+  ForEachVector<kPanels, kRows>([&](int r, int p, int v, std::int64_t place) HWY_ATTR {
+    sums.line[r][p][v] = t.first_input == 0 ? hn::Zero(f) : hn::Load(f, t.sums + place);
+  });
 
   const std::int64_t x_stride = t.x_stride;
   const std::int64_t panel_bytes = t.panel_bytes;
   const std::byte* step = t.panels + t.first_input / Panel::kStep * Panel::kStepBytes;
   const float* x = t.x + t.first_input;
   const float* const x_end = t.x + t.last_input;
-
-  const auto multiply = [&](int steps) HWY_ATTR {
-    HWY_UNROLL(8)
-    for (int p = 0; p < kPanels; ++p) {
-      V w[Panel::kStep][kVectors];
-      Panel::Load(step + p * panel_bytes, w);
-      HWY_UNROLL(2)
-      for (int s = 0; s < steps; ++s) {
-        HWY_UNROLL(16)
-        for (int r = 0; r < kRows; ++r) {
-          const V broadcast = hn::Set(f, x[r * x_stride + s]);
-          HWY_UNROLL(4)
-          for (int v = 0; v < kVectors; ++v)
-            acc[r][p][v] = hn::MulAdd(broadcast, w[s][v], acc[r][p][v]);
-        }
-      }
-    }
-  };
-
   for (; x + Panel::kStep <= x_end; x += Panel::kStep, step += Panel::kStepBytes) {
     HWY_UNROLL(8)
     for (int p = 0; p < kPanels; ++p) hwy::Prefetch(step + p * panel_bytes + kPrefetchBytes);
-    multiply(Panel::kStep);
+    MultiplyInput<Panel, 0>(x, x_stride, step, panel_bytes, sums);
+    if constexpr (Panel::kStep == 2) MultiplyInput<Panel, 1>(x, x_stride, step, panel_bytes, sums);
   }
   // The last of an odd number of bf16 inputs: its partner's weight is 0, but x there could be NaN.
-  if (Panel::kStep > 1 && x < x_end) multiply(1);
+  if (Panel::kStep == 2 && x < x_end) MultiplyInput<Panel, 0>(x, x_stride, step, panel_bytes, sums);
 
-  HWY_UNROLL(16)
-  for (int r = 0; r < kRows; ++r) {
-    HWY_UNROLL(8)
-    for (int p = 0; p < kPanels; ++p) {
-      HWY_UNROLL(4)
-      for (int v = 0; v < kVectors; ++v)
-        hn::Store(acc[r][p][v], f, t.sums + ((r * kPanels + p) * kVectors + v) * kLanes);
-    }
-  }
+  ForEachVector<kPanels, kRows>([&](int r, int p, int v, std::int64_t place)
+                                    HWY_ATTR { hn::Store(sums.line[r][p][v], f, t.sums + place); });
 }
 
 using TileKernel = void (*)(const TileArgs&);
