@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/check.h"
+#include "base/json.h"
 #include "codegen/options.h"
 
 namespace codegen::model {

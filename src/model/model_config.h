@@ -12,8 +12,11 @@
 #include <vector>
 
 #include "backend/backend.h"
-#include "base/json.h"
 #include "codegen/request.h"
+
+namespace codegen::base {
+class JsonDocument;
+}  // namespace codegen::base
 
 namespace codegen::model {
 

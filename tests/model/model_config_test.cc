@@ -7,6 +7,8 @@
 
 #include <string>
 
+#include "base/json.h"
+
 namespace codegen::model {
 namespace {
 

@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "codegen/session.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "support/shared_files.h"
+#include "support/sine_folder.h"
+
+namespace codegen {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+const std::vector<TokenId> kPrompt = {3, 1, 4, 1, 5};
+
+// A model of 13 ids, 64 tokens of context and no tokenizer.
+Model Tiny(int eos = 12, int threads = 1) {
+  testing::TempFolder folder;
+  testing::WriteSineFolder(folder, eos);
+  absl::StatusOr<Model> model = Model::Load(folder.path(), {.threads = threads});
+  EXPECT_TRUE(model.ok()) << model.status();
+  return *std::move(model);
+}
+
+const Model& Shipped() {
+  static const Model* const model =
+      new Model(*Model::Load(testing::ShippedModel(), {.threads = 2}));
+  return *model;
+}
+
+Session NewSession(const Model& model, const SessionOptions& options = {}) {
+  absl::StatusOr<Session> session = Session::Create(model, options);
+  EXPECT_TRUE(session.ok()) << session.status();
+  return *std::move(session);
+}
+
+std::vector<TokenId> Greedy(Session& session, const std::vector<TokenId>& prompt, int count) {
+  const absl::StatusOr<Completion> completion = session.Complete(
+      {.prompt_ids = prompt, .max_new_tokens = count, .stop = {.ignore_eos = true}});
+  EXPECT_TRUE(completion.ok()) << completion.status();
+  return completion.ok() ? completion->token_ids : std::vector<TokenId>();
+}
+
+std::string Message(const absl::StatusOr<Completion>& completion) {
+  return std::string(completion.status().message());
+}
+
+TEST(Session, CompletesTokenIdsWithoutATokenizer) {
+  Session session = NewSession(Tiny());
+
+  const absl::StatusOr<Completion> completion =
+      session.Complete({.prompt_ids = kPrompt, .max_new_tokens = 7, .stop = {.ignore_eos = true}});
+
+  ASSERT_TRUE(completion.ok()) << completion.status();
+  EXPECT_EQ(completion->token_ids.size(), 7U);
+  EXPECT_EQ(completion->token_ids.front(), 1);  // the largest of TinyCodeGenLogits(4)
+  EXPECT_THAT(completion->text, IsEmpty());
+  EXPECT_EQ(completion->finish_reason, FinishReason::kLength);
+  EXPECT_EQ(completion->usage.prompt_tokens, 5);
+  EXPECT_EQ(completion->usage.completion_tokens, 7);
+}
+
+TEST(Session, EndsAtEndOfTextUnlessToldToIgnoreIt) {
+  Session free = NewSession(Tiny());
+  const std::vector<TokenId> tokens = Greedy(free, kPrompt, 6);
+  const TokenId eos = tokens.back();
+  const auto first = static_cast<std::size_t>(std::ranges::find(tokens, eos) - tokens.begin());
+  Session session = NewSession(Tiny(eos));
+
+  const absl::StatusOr<Completion> completion =
+      session.Complete({.prompt_ids = kPrompt, .max_new_tokens = 20});
+
+  ASSERT_TRUE(completion.ok()) << completion.status();
+  EXPECT_EQ(completion->finish_reason, FinishReason::kEos);
+  EXPECT_EQ(
+      completion->token_ids,
+      std::vector<TokenId>(tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(first)));
+  EXPECT_EQ(Greedy(session, kPrompt, 6), tokens);
+}
+
+TEST(Session, EndsAtAStopToken) {
+  Session session = NewSession(Tiny());
+  const std::vector<TokenId> tokens = Greedy(session, kPrompt, 4);
+
+  const absl::StatusOr<Completion> completion =
+      session.Complete({.prompt_ids = kPrompt,
+                        .max_new_tokens = 20,
+                        .stop = {.tokens = {tokens[0]}, .ignore_eos = true}});
+
+  EXPECT_EQ(completion->finish_reason, FinishReason::kStop);
+  EXPECT_THAT(completion->token_ids, IsEmpty());
+}
+
+TEST(Session, EndsWhenTheContextIsFull) {
+  Session session = NewSession(Tiny(), {.context_tokens = 9});
+
+  const absl::StatusOr<Completion> some = session.Complete(
+      {.prompt_ids = kPrompt, .max_new_tokens = 100, .stop = {.ignore_eos = true}});
+  const absl::StatusOr<Completion> none =
+      session.Complete({.prompt_ids = std::vector<TokenId>(9, 1)});
+
+  EXPECT_EQ(some->token_ids.size(), 4U);
+  EXPECT_EQ(some->finish_reason, FinishReason::kLength);
+  EXPECT_THAT(none->token_ids, IsEmpty());
+  EXPECT_EQ(none->finish_reason, FinishReason::kLength);
+}
+
+TEST(Session, MaxNewTokensZeroGivesAnEmptyCompletion) {
+  Session session = NewSession(Tiny());
+  const absl::StatusOr<Completion> completion =
+      session.Complete({.prompt_ids = kPrompt, .max_new_tokens = 0});
+  EXPECT_THAT(completion->token_ids, IsEmpty());
+  EXPECT_EQ(completion->finish_reason, FinishReason::kLength);
+}
+
+TEST(Session, ReusesTheCommonPrefixWithoutChangingTheResult) {
+  const Model model = Tiny();
+  Session session = NewSession(model);
+  std::vector<TokenId> longer = kPrompt;
+  for (const TokenId token : Greedy(session, kPrompt, 8)) longer.push_back(token);
+  longer.push_back(2);
+
+  const absl::StatusOr<Completion> warm =
+      session.Complete({.prompt_ids = longer, .max_new_tokens = 9, .stop = {.ignore_eos = true}});
+
+  EXPECT_EQ(warm->usage.cached_prompt_tokens,
+            12);  // five of the prompt, eight drawn, the last of which was not fed
+  Session fresh = NewSession(model);
+  EXPECT_EQ(warm->token_ids, Greedy(fresh, longer, 9));
+  EXPECT_EQ(Greedy(session, kPrompt, 8),
+            Greedy(fresh, kPrompt, 8));  // and back to a prefix of what is cached
+}
+
+TEST(Session, ResultsDoNotDependOnChunksOrThreads) {
+  std::vector<TokenId> prompt;
+  for (int i = 0; i < 40; ++i) prompt.push_back(i * 7 % 13);
+  Session reference = NewSession(Tiny());
+  const std::vector<TokenId> expected = Greedy(reference, prompt, 20);
+  for (const int chunk : {1, 3, 16, 17, 64}) {
+    Session session = NewSession(Tiny(12, 3), {.prefill_chunk = chunk});
+    EXPECT_EQ(Greedy(session, prompt, 20), expected) << "chunk " << chunk;
+  }
+}
+
+TEST(Session, SamplesTheSameTokensForTheSameSeed) {
+  const Model model = Tiny();
+  Session session = NewSession(model);
+  Session other = NewSession(model, {.prefill_chunk = 2});
+  Request request{.prompt_ids = kPrompt,
+                  .max_new_tokens = 30,
+                  .temperature = 1.0F,
+                  .seed = 5,
+                  .stop = {.ignore_eos = true}};
+
+  const std::vector<TokenId> first = session.Complete(request)->token_ids;
+  const std::vector<TokenId> again = session.Complete(request)->token_ids;
+  const std::vector<TokenId> elsewhere = other.Complete(request)->token_ids;
+  request.seed = 6;
+  const std::vector<TokenId> different = session.Complete(request)->token_ids;
+
+  EXPECT_EQ(first, again);
+  EXPECT_EQ(first, elsewhere);
+  EXPECT_NE(first, different);
+}
+
+TEST(Session, TopKOfOneIsGreedy) {
+  Session session = NewSession(Tiny());
+  const absl::StatusOr<Completion> completion = session.Complete({.prompt_ids = kPrompt,
+                                                                  .max_new_tokens = 10,
+                                                                  .temperature = 2.0F,
+                                                                  .top_k = 1,
+                                                                  .stop = {.ignore_eos = true}});
+  EXPECT_EQ(completion->token_ids, Greedy(session, kPrompt, 10));
+}
+
+TEST(Session, StreamsExactlyTheText) {
+  Session session = NewSession(Shipped());
+  std::string streamed;
+
+  const absl::StatusOr<Completion> completion = session.Complete(
+      {.prompt = "def add(a, b):\n", .max_new_tokens = 40}, [&](std::string_view piece) {
+        streamed += piece;
+        return Next::kContinue;
+      });
+
+  ASSERT_TRUE(completion.ok()) << completion.status();
+  EXPECT_FALSE(completion->text.empty());
+  EXPECT_EQ(streamed, completion->text);
+}
+
+// Every substring of the text as a stop string, so that stops begin and end inside tokens and
+// across them.
+TEST(Session, EndsBeforeAStopStringWhereverItFalls) {
+  Session session = NewSession(Shipped());
+  const Request request{
+      .prompt = "def add(a, b):\n", .max_new_tokens = 24, .stop = {.ignore_eos = true}};
+  const std::string text = session.Complete(request)->text;
+  ASSERT_GT(text.size(), 12U);
+  for (std::size_t at = 0; at + 7 < text.size(); at += 3) {
+    Request stopped = request;
+    stopped.stop.strings = {text.substr(at, 7)};
+    std::string streamed;
+
+    const absl::StatusOr<Completion> completion =
+        session.Complete(stopped, [&](std::string_view piece) {
+          streamed += piece;
+          return Next::kContinue;
+        });
+
+    ASSERT_TRUE(completion.ok()) << completion.status();
+    EXPECT_EQ(completion->text, text.substr(0, text.find(stopped.stop.strings[0])));
+    EXPECT_EQ(streamed, completion->text);
+    EXPECT_EQ(completion->finish_reason, FinishReason::kStop);
+  }
+}
+
+TEST(Session, ReleasesHeldBackTextThatNeverBecameAStop) {
+  Session session = NewSession(Shipped());
+  const Request request{
+      .prompt = "def add(a, b):\n", .max_new_tokens = 12, .stop = {.ignore_eos = true}};
+  const std::string text = session.Complete(request)->text;
+  Request held = request;
+  held.stop.strings = {text.substr(text.size() - 5) + "\x01never"};
+
+  EXPECT_EQ(session.Complete(held)->text, text);
+}
+
+TEST(Session, NeverSamplesIdsTheTokenizerDoesNotKnow) {
+  Session session = NewSession(Shipped());
+  const int known = Shipped().tokenizer()->size();
+  const absl::StatusOr<Completion> completion = session.Complete({.prompt = "x",
+                                                                  .max_new_tokens = 200,
+                                                                  .temperature = 100.0F,
+                                                                  .seed = 3,
+                                                                  .stop = {.ignore_eos = true}});
+  for (const TokenId id : completion->token_ids) EXPECT_LT(id, known);
+}
+
+TEST(Session, StopsWhenTheCallbackSaysSo) {
+  Session session = NewSession(Shipped());
+  int calls = 0;
+  const absl::StatusOr<Completion> completion = session.Complete(
+      {.prompt = "def add(a, b):\n", .max_new_tokens = 100, .stop = {.ignore_eos = true}},
+      [&](std::string_view) {
+        ++calls;
+        return Next::kCancel;
+      });
+  EXPECT_EQ(completion->finish_reason, FinishReason::kCancelled);
+  EXPECT_EQ(calls, 1);
+}
+
+TEST(Session, CancelEndsTheRunningCompletionOnly) {
+  Session session = NewSession(Shipped());
+  const Request request{
+      .prompt = "def add(a, b):\n", .max_new_tokens = 30, .stop = {.ignore_eos = true}};
+  session.Cancel();  // nothing runs: no effect
+  const std::string whole = session.Complete(request)->text;
+
+  const absl::StatusOr<Completion> cut = session.Complete(request, [&](std::string_view) {
+    std::thread([&] { session.Cancel(); }).join();
+    return Next::kContinue;
+  });
+
+  EXPECT_EQ(cut->finish_reason, FinishReason::kCancelled);
+  EXPECT_LT(cut->token_ids.size(), 30U);
+  EXPECT_EQ(session.Complete(request)->text, whole);
+}
+
+TEST(Session, RefusesASecondCallWhileOneRuns) {
+  Session session = NewSession(Shipped());
+  absl::StatusCode inner = absl::StatusCode::kOk;
+  const Request request{
+      .prompt = "def add(a, b):\n", .max_new_tokens = 5, .stop = {.ignore_eos = true}};
+
+  const absl::StatusOr<Completion> outer = session.Complete(request, [&](std::string_view) {
+    inner = session.Complete(request).status().code();
+    return Next::kContinue;
+  });
+
+  EXPECT_EQ(inner, absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(outer->token_ids.size(), 5U);
+}
+
+TEST(Session, SurvivesACallbackThatThrows) {
+  Session session = NewSession(Shipped());
+  const Request request{
+      .prompt = "def add(a, b):\n", .max_new_tokens = 9, .stop = {.ignore_eos = true}};
+  const std::string expected = session.Complete(request)->text;
+
+  const absl::StatusOr<Completion> thrown = session.Complete(
+      request, [](std::string_view) -> Next { throw std::runtime_error("host bug"); });
+
+  EXPECT_EQ(thrown.status().code(), absl::StatusCode::kUnknown);
+  EXPECT_THAT(Message(thrown), HasSubstr("host bug"));
+  EXPECT_EQ(session.Complete(request)->text, expected);
+}
+
+TEST(Session, ManySessionsOfOneModelRunAtOnce) {
+  const Model model = Tiny(12, 2);
+  Session alone = NewSession(model);
+  const std::vector<TokenId> expected = Greedy(alone, kPrompt, 40);
+  std::vector<std::vector<TokenId>> found(4);
+  std::vector<std::thread> threads;
+  for (std::vector<TokenId>& tokens : found) {
+    threads.emplace_back([&model, &tokens] {
+      Session session = NewSession(model);
+      tokens = Greedy(session, kPrompt, 40);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const std::vector<TokenId>& tokens : found) EXPECT_EQ(tokens, expected);
+}
+
+TEST(Session, OutlivesTheModelObjectItCameFrom) {
+  auto model = std::make_unique<Model>(Tiny());
+  Session session = NewSession(*model);
+  model.reset();
+  EXPECT_EQ(Greedy(session, kPrompt, 3).size(), 3U);
+}
+
+TEST(Session, ScoresAgreeWithGreedyChoices) {
+  const Model model = Tiny();
+  Session session = NewSession(model);
+  std::vector<TokenId> ids = kPrompt;
+  const std::vector<TokenId> drawn = Greedy(session, kPrompt, 1);
+  ids.push_back(drawn[0]);
+
+  const absl::StatusOr<Score> score = session.ScoreTokens(ids);
+
+  ASSERT_TRUE(score.ok()) << score.status();
+  ASSERT_EQ(score->logprobs.size(), 5U);
+  double sum = 0;  // of exp(logit), from the known logits after the prompt
+  const std::vector<double> logits = testing::TinyCodeGenLogits(4);
+  for (const double logit : logits) sum += std::exp(logit);
+  EXPECT_NEAR(score->logprobs[4], logits[static_cast<std::size_t>(drawn[0])] - std::log(sum), 1e-5);
+  double total = 0;
+  for (const float logprob : score->logprobs) total += logprob;
+  EXPECT_NEAR(score->perplexity, std::exp(-total / 5), 1e-6);
+}
+
+TEST(Session, ScoresOneTokenAsPerplexityOne) {
+  Session session = NewSession(Tiny());
+  const absl::StatusOr<Score> score = session.ScoreTokens(std::vector<TokenId>{3});
+  EXPECT_THAT(score->logprobs, IsEmpty());
+  EXPECT_EQ(score->perplexity, 1);
+}
+
+TEST(Session, RefusesAPromptLongerThanTheContextWithBothNumbers) {
+  Session session = NewSession(Tiny());
+  const absl::StatusOr<Completion> completion =
+      session.Complete({.prompt_ids = std::vector<TokenId>(65, 1)});
+  EXPECT_EQ(completion.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(Message(completion), HasSubstr("prompt has 65 tokens, the context holds 64"));
+}
+
+// A request that changes one field of a good one, and what the error names.
+struct Bad {
+  std::string names;
+  std::function<void(Request&)> change;
+};
+
+TEST(Session, RefusesEveryFieldOutOfRange) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const float infinity = std::numeric_limits<float>::infinity();
+  const std::vector<Bad> bad = {
+      {"prompt is empty", [](Request& r) { r.prompt_ids.clear(); }},
+      {"prompt and prompt_ids", [](Request& r) { r.prompt = "x"; }},
+      {"prompt_ids[1] is 13", [](Request& r) { r.prompt_ids[1] = 13; }},
+      {"prompt_ids[0] is -1", [](Request& r) { r.prompt_ids[0] = -1; }},
+      {"max_new_tokens is -1", [](Request& r) { r.max_new_tokens = -1; }},
+      {"temperature is -0.1", [](Request& r) { r.temperature = -0.1F; }},
+      {"temperature is nan", [=](Request& r) { r.temperature = nan; }},
+      {"temperature is inf", [=](Request& r) { r.temperature = infinity; }},
+      {"temperature is 100.5", [](Request& r) { r.temperature = 100.5F; }},
+      {"top_k is -1", [](Request& r) { r.top_k = -1; }},
+      {"top_p is 0", [](Request& r) { r.top_p = 0; }},
+      {"top_p is 1.5", [](Request& r) { r.top_p = 1.5F; }},
+      {"top_p is nan", [=](Request& r) { r.top_p = nan; }},
+      {"stop.strings[0] is empty", [](Request& r) { r.stop.strings = {""}; }},
+      {"stop.strings has 65 entries, limit 64", [](Request& r) { r.stop.strings.assign(65, "x"); }},
+      {"stop.strings[0] has 1025 bytes, limit 1024",
+       [](Request& r) { r.stop.strings = {std::string(1025, 'x')}; }},
+      {"stop.strings[0] is not valid UTF-8", [](Request& r) { r.stop.strings = {"\xff"}; }},
+      {"stop.tokens[0] is 13", [](Request& r) { r.stop.tokens = {13}; }},
+      {"stop.tokens has 1025 entries", [](Request& r) { r.stop.tokens.assign(1025, 1); }},
+  };
+  Session session = NewSession(Tiny());
+  const std::vector<TokenId> expected = Greedy(session, kPrompt, 5);
+  for (const Bad& one : bad) {
+    Request request{.prompt_ids = kPrompt, .max_new_tokens = 5, .stop = {.ignore_eos = true}};
+    one.change(request);
+    const absl::StatusOr<Completion> completion = session.Complete(request);
+    EXPECT_EQ(completion.status().code(), absl::StatusCode::kInvalidArgument) << one.names;
+    EXPECT_THAT(Message(completion), HasSubstr(one.names));
+    EXPECT_EQ(Greedy(session, kPrompt, 5), expected);
+  }
+}
+
+TEST(Session, AcceptsEveryFieldAtItsLimit) {
+  Session session = NewSession(Tiny());
+  const Request request{.prompt_ids = std::vector<TokenId>(60, 12),
+                        .max_new_tokens = std::numeric_limits<int>::max(),
+                        .temperature = 100.0F,
+                        .top_k = std::numeric_limits<int>::max(),
+                        .top_p = std::numeric_limits<float>::min(),
+                        .seed = std::numeric_limits<std::uint64_t>::max(),
+                        .stop = {.strings = std::vector<std::string>(64, std::string(1024, 'x')),
+                                 .tokens = std::vector<TokenId>(1024, 0)}};
+  EXPECT_TRUE(session.Complete(request).ok());
+}
+
+TEST(Session, NeedsATokenizerForText) {
+  Session session = NewSession(Tiny());
+  EXPECT_EQ(session.Complete({.prompt = "x"}).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(session.ScoreText("x").status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST(Session, RefusesTextThatIsNotUtf8) {
+  Session session = NewSession(Shipped());
+  EXPECT_EQ(session.Complete({.prompt = "abc\xff"}).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST(Session, UserTextDoesNotBecomeControlTokens) {
+  Session session = NewSession(Shipped());
+  const TokenId eos = *Shipped().tokenizer()->end_of_text();
+  const std::vector<TokenId> plain = session.ScoreText("a<|endoftext|>b")->token_ids;
+  const std::vector<TokenId> special =
+      session.ScoreText("a<|endoftext|>b", AllowSpecial::kYes)->token_ids;
+  EXPECT_EQ(std::ranges::count(plain, eos), 0);
+  EXPECT_EQ(std::ranges::count(special, eos), 1);
+}
+
+TEST(Session, RefusesOptionsOutOfRange) {
+  const Model model = Tiny();
+  for (const SessionOptions& options :
+       {SessionOptions{.context_tokens = 65}, SessionOptions{.context_tokens = -1},
+        SessionOptions{.prefill_chunk = 0}, SessionOptions{.prefill_chunk = 4097}}) {
+    EXPECT_EQ(Session::Create(model, options).status().code(), absl::StatusCode::kInvalidArgument);
+  }
+}
+
+TEST(Session, SaysThatItWasMovedFrom) {
+  Session session = NewSession(Tiny());
+  Session taken = std::move(session);
+  EXPECT_EQ(session.Complete({.prompt_ids = kPrompt}).status().code(),
+            absl::StatusCode::kFailedPrecondition);  // NOLINT
+  EXPECT_TRUE(taken.Complete({.prompt_ids = kPrompt}).ok());
+}
+
+}  // namespace
+}  // namespace codegen
