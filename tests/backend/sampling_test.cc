@@ -251,6 +251,31 @@ TEST(TopK, OfTheVocabularyOrMoreKeepsAll) {
   }
 }
 
+// One likely token, 100 at exp(-9) and 300 at exp(-11): the last cut falls among tokens so unlikely
+// that only random numbers near one reach them.
+TEST(TopK, CutsAmongUnlikelyTokens) {
+  std::vector<float> logits(401);
+  for (std::size_t rank = 0; rank < 401; ++rank)
+    logits[rank * 7 % 401] = (rank == 0     ? 0.0F
+                              : rank <= 100 ? -9.0F
+                                            : -11.0F) -
+                             1e-5F * static_cast<float>(rank);
+  const float last = -11 - 1e-5F * 200;
+  int unlikely = 0;
+
+  for (std::int32_t position = 0; position < 250'000; ++position) {
+    if (UniformAt(0, position) < 0.999F) continue;
+    const Sampling sampling{
+        .temperature = 1, .top_k = 201, .position = position, .vocabulary = 401};
+    const float drawn = logits[static_cast<std::size_t>(SampleRow(logits, sampling).id)];
+
+    ASSERT_GE(drawn, last);
+    unlikely += drawn < -10 ? 1 : 0;
+  }
+
+  EXPECT_GT(unlikely, 100);
+}
+
 // Four equal logits weigh exactly a quarter each.
 TEST(TopP, KeepsTheSmallestSetThatReachesIt) {
   const std::vector<float> logits = {2, 2, 2, 2};
