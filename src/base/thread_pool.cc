@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <system_error>
+#include <exception>
 
 #include "base/check.h"
 
@@ -57,7 +57,7 @@ absl::StatusOr<std::unique_ptr<ThreadPool>> ThreadPool::Create(int threads) {
     pool->workers_.reserve(static_cast<std::size_t>(threads - 1));
     for (int worker = 1; worker < threads; ++worker)
       pool->workers_.emplace_back(&ThreadPool::WorkerLoop, pool.get(), worker);
-  } catch (const std::system_error& error) {
+  } catch (const std::exception& error) {  // std::system_error or std::bad_alloc
     return absl::ResourceExhaustedError(fmt::format("thread pool: cannot start thread {} of {}: {}",
                                                     pool->workers_.size() + 2, threads,
                                                     error.what()));

@@ -23,6 +23,7 @@ std::int64_t Product(std::int64_t a, std::int64_t b) {
   return a < 0 || b < 0 || __builtin_mul_overflow(a, b, &product) ? -1 : product;
 }
 
+// [rows, stride] floats.
 absl::StatusOr<AlignedBuffer> MakeFloats(std::int64_t rows, std::int64_t stride) {
   return AlignedBuffer::Make(Product(Product(rows, stride), kFloatBytes));
 }
@@ -86,9 +87,9 @@ absl::StatusOr<Tensor> CpuDevice::MakeTensor(std::int64_t capacity, std::int64_t
   CODEGEN_DCHECK(capacity >= 0 && columns > 0);
   Tensor tensor;
   tensor.stride_ = (RoundUpToLine(columns) / kLine | 1) * kLine;
-  // One line more: SwiGlu reads the second half of a row in whole lines.
-  CODEGEN_ASSIGN_OR_RETURN(tensor.buffer_,
-                           MakeFloats(1, Product(capacity, tensor.stride_) + kLine));
+  // One line more: SwiGlu reads the second half of the last row in whole lines.
+  const std::int64_t floats = Product(capacity, tensor.stride_);
+  CODEGEN_ASSIGN_OR_RETURN(tensor.buffer_, MakeFloats(1, floats < 0 ? floats : floats + kLine));
   tensor.capacity_ = capacity;
   tensor.rows_ = capacity;
   tensor.columns_ = columns;

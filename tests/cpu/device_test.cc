@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <absl/status/status.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdint>
+#include <limits>
+#include <random>
+#include <span>
+#include <vector>
+
+#include "backend/backend.h"
+#include "codegen/options.h"
+#include "cpu/cpu_testing.h"
+#include "cpu/machine.h"
+
+namespace codegen::cpu {
+namespace {
+
+constexpr std::int64_t kTooMany = std::numeric_limits<std::int64_t>::max() / 8;
+
+TEST(CpuDevice, DownloadsWhatWasUploaded) {
+  Cpu cpu(1);
+  std::mt19937 random(1);
+  for (std::int64_t rows = 1; rows <= 9; ++rows) {
+    for (const std::int64_t columns : {1, 15, 16, 17, 64, 100}) {
+      const std::vector<float> values = RandomFloats(rows * columns, random);
+      EXPECT_EQ(Download(cpu.device, Upload(cpu.device, values, columns)), values);
+    }
+  }
+}
+
+TEST(CpuDevice, TensorsShrinkAndGrowWithinTheirCapacity) {
+  Cpu cpu(1);
+  Tensor tensor = Take(cpu.device.MakeTensor(4, 3));
+
+  tensor.SetRows(2);
+  cpu.device.Upload(std::vector<float>{1, 2, 3, 4, 5, 6}, tensor);
+
+  EXPECT_EQ(tensor.rows(), 2);
+  EXPECT_EQ(tensor.columns(), 3);
+  EXPECT_EQ(Download(cpu.device, tensor), (std::vector<float>{1, 2, 3, 4, 5, 6}));
+  tensor.SetRows(4);
+  EXPECT_EQ(tensor.rows(), 4);
+}
+
+TEST(CpuDevice, RefusesWhatDoesNotFitIntoMemory) {
+  Cpu cpu(2);
+  const backend::MatrixSource huge{.rows = kTooMany, .columns = 64, .read = nullptr};
+  const backend::Heads heads{.count = 16, .dim = 64, .rotary_dim = 32};
+
+  EXPECT_TRUE(absl::IsResourceExhausted(cpu.device.MakeTensor(kTooMany, 64).status()));
+  EXPECT_TRUE(
+      absl::IsResourceExhausted(cpu.device.MakeWeight(huge, {}, WeightFormat::kF32).status()));
+  EXPECT_TRUE(
+      absl::IsResourceExhausted(cpu.device.MakeEmbedding(huge, WeightFormat::kBf16).status()));
+  EXPECT_TRUE(absl::IsResourceExhausted(cpu.device.MakeKvLayer(kTooMany, heads).status()));
+}
+
+// Rows of zeros, of which row 40 and every one from 80 on cannot be read.
+backend::MatrixSource FailingSource() {
+  return {.rows = 100,
+          .columns = 8,
+          .read = [](std::int64_t first, std::int64_t count, std::span<float> out) {
+            for (std::int64_t row = first; row < first + count; ++row) {
+              if (row == 40) return absl::DataLossError("row 40");
+              if (row >= 80) return absl::NotFoundError("row 80");
+            }
+            std::fill(out.begin(), out.end(), 0.0F);
+            return absl::OkStatus();
+          }};
+}
+
+TEST(CpuDevice, ReturnsTheFirstFailureOfASource) {
+  for (const int threads : {1, 3}) {
+    Cpu cpu(threads);
+    EXPECT_EQ(cpu.device.MakeWeight(FailingSource(), {}, WeightFormat::kF32).status(),
+              absl::DataLossError("row 40"));
+    EXPECT_EQ(cpu.device.MakeEmbedding(FailingSource(), WeightFormat::kF16).status(),
+              absl::DataLossError("row 40"));
+  }
+}
+
+TEST(CpuDevice, ReadsEveryRowOfASourceOnce) {
+  Cpu cpu(3);
+  std::vector<std::atomic<int>> reads(53);
+  const backend::MatrixSource source{
+      .rows = 53, .columns = 4, .read = [&](std::int64_t first, std::int64_t count, auto out) {
+        for (std::int64_t row = first; row < first + count; ++row)
+          ++reads[static_cast<std::size_t>(row)];
+        std::fill(out.begin(), out.end(), 0.0F);
+        return absl::OkStatus();
+      }};
+
+  EXPECT_TRUE(cpu.device.MakeWeight(source, {}, WeightFormat::kBf16).ok());
+  for (const auto& count : reads) EXPECT_EQ(count, 1);
+  EXPECT_TRUE(cpu.device.MakeEmbedding(source, WeightFormat::kBf16).ok());
+  for (const auto& count : reads) EXPECT_EQ(count, 2);
+}
+
+TEST(CpuDevice, SharesRotationsBetweenTheLayersOfAModel) {
+  Cpu cpu(1);
+  const backend::Heads heads{.count = 2, .dim = 16, .rotary_dim = 8};
+  const backend::Heads other{.count = 2, .dim = 16, .rotary_dim = 16};
+
+  const KvLayer first = Take(cpu.device.MakeKvLayer(4, heads));
+  const KvLayer second = Take(cpu.device.MakeKvLayer(4, heads));
+  const KvLayer third = Take(cpu.device.MakeKvLayer(4, other));
+
+  EXPECT_EQ(first.rotary, second.rotary);
+  EXPECT_NE(first.rotary, third.rotary);
+}
+
+TEST(MeasureMachine, FindsSpeedsOfThisPlanet) {
+  Cpu cpu(2);
+
+  const MachineSpeed speed = MeasureMachine(*cpu.pool);
+
+  EXPECT_EQ(speed.threads, 2);
+  EXPECT_EQ(speed.isa, IsaName());
+  EXPECT_GT(speed.read_gb_s, 0.01);
+  EXPECT_LT(speed.read_gb_s, 10'000);
+  EXPECT_GT(speed.f32_gflops, 0.1);
+  EXPECT_LT(speed.f32_gflops, 100'000);
+  EXPECT_GT(speed.bf16_gflops, 0.1);
+}
+
+TEST(MeasureMachine, ProbesEveryInstructionSet) {
+  Cpu cpu(1);
+  for (const std::int64_t target : Targets()) {
+    UseTarget(target);
+    EXPECT_EQ(IsaName(), hwy::TargetName(target));
+    EXPECT_GT(MeasureF32Peak(*cpu.pool), 0.1);
+    EXPECT_GT(MeasureBf16Peak(*cpu.pool), 0.1);
+  }
+  UseTarget(0);
+}
+
+}  // namespace
+}  // namespace codegen::cpu
