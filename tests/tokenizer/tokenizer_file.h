@@ -42,7 +42,11 @@ inline std::string JsonString(std::string_view text) {
   std::string quoted = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') quoted.push_back('\\');
-    quoted.push_back(c);
+    if (c == '\t') {
+      quoted.append("\\t");
+    } else {
+      quoted.push_back(c);
+    }
   }
   return quoted + "\"";
 }
