@@ -1,0 +1,1 @@
+codegen_benchmark(tokenizer_bench SOURCES tokenizer.cc LINKS codegen_tokenizer)
