@@ -274,7 +274,7 @@ absl::Status PickleMachine::Reduce() {
   CODEGEN_ASSIGN_OR_RETURN(const std::span<const PickleValue> arguments, PopTuple());
   CODEGEN_ASSIGN_OR_RETURN(const PickleValue callee, Pop());
   if (callee.kind != Kind::kGlobal)
-    return Malformed(fmt::format("a call of a {}", PickleKindName(callee.kind)));
+    return Malformed(fmt::format("a call of {}", PickleKindName(callee.kind)));
   switch (callee.global.kind) {
     case TorchGlobal::Kind::kOrderedDict:
       if (arguments.empty()) return EmptyDict();
@@ -330,7 +330,7 @@ absl::Status PickleMachine::Build() {
                            tables_.dicts[state.index].size() == 1 &&
                            tables_.dicts[state.index].front().first.text == "_metadata";
   if (!is_metadata) {
-    return Refused(fmt::format("state of a {}, expected nothing but the _metadata of a dict",
+    return Refused(fmt::format("state of {}, expected nothing but the _metadata of a dict",
                                PickleKindName(target.kind)));
   }
   return Push(target);
@@ -370,14 +370,14 @@ absl::StatusOr<std::vector<PickleValue>> PickleMachine::PopToMark() {
 absl::StatusOr<std::span<const PickleValue>> PickleMachine::PopTuple() {
   CODEGEN_ASSIGN_OR_RETURN(const PickleValue value, Pop());
   if (value.kind != Kind::kTuple)
-    return Malformed(fmt::format("expected a tuple, found a {}", PickleKindName(value.kind)));
+    return Malformed(fmt::format("expected a tuple, found {}", PickleKindName(value.kind)));
   return std::span<const PickleValue>(tables_.tuples[value.index]);
 }
 
 absl::Status PickleMachine::AddItems(std::span<const PickleValue> items) {
   CODEGEN_ASSIGN_OR_RETURN(const PickleValue list, Pop());
   if (list.kind != Kind::kList)
-    return Malformed(fmt::format("items are added to a {}", PickleKindName(list.kind)));
+    return Malformed(fmt::format("items are added to {}", PickleKindName(list.kind)));
   for (const PickleValue& item : items) CODEGEN_RETURN_IF_ERROR(CheckYounger(item, list));
   return Push(list);
 }
@@ -385,7 +385,7 @@ absl::Status PickleMachine::AddItems(std::span<const PickleValue> items) {
 absl::Status PickleMachine::AddPairs(std::span<const PickleValue> keys_and_values) {
   CODEGEN_ASSIGN_OR_RETURN(const PickleValue dict, Pop());
   if (dict.kind != Kind::kDict)
-    return Malformed(fmt::format("items are set in a {}", PickleKindName(dict.kind)));
+    return Malformed(fmt::format("items are set in {}", PickleKindName(dict.kind)));
   if (keys_and_values.size() % 2 != 0) return Malformed("a key without a value");
   pairs_ += static_cast<std::int64_t>(keys_and_values.size() / 2);
   if (pairs_ > kMaxPairs) return Exhausted("items of dicts", kMaxPairs);

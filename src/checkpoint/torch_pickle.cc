@@ -23,14 +23,14 @@ using NamedValues = std::map<std::string_view, PickleValue>;
 absl::StatusOr<NamedValues> ReadDict(const PickleTables& tables, const PickleValue& value,
                                      const std::string& file) {
   if (value.kind != Kind::kDict) {
-    return absl::InvalidArgumentError(fmt::format("{}: expected a dict of tensors, found a {}",
-                                                  file, PickleKindName(value.kind)));
+    return absl::InvalidArgumentError(
+        fmt::format("{}: expected a dict of tensors, found {}", file, PickleKindName(value.kind)));
   }
   NamedValues values;
   for (const auto& [key, item] : tables.dicts[value.index]) {
     if (key.kind != Kind::kText) {
       return absl::InvalidArgumentError(
-          fmt::format("{}: a dict with a {} for a name", file, PickleKindName(key.kind)));
+          fmt::format("{}: a dict with {} for a name", file, PickleKindName(key.kind)));
     }
     if (!values.emplace(key.text, item).second) {
       return absl::DataLossError(
@@ -62,7 +62,7 @@ absl::StatusOr<std::vector<PickledTensor>> MatchTorchPickle(std::string_view pic
   std::vector<PickledTensor> tensors;
   for (const auto& [name, value] : values) {
     if (value.kind != Kind::kTensor) {
-      return absl::InvalidArgumentError(fmt::format("{}: {}: expected a tensor, found a {}", file,
+      return absl::InvalidArgumentError(fmt::format("{}: {}: expected a tensor, found {}", file,
                                                     base::Quote(name), PickleKindName(value.kind)));
     }
     tensors.push_back(machine.tables().tensors[value.index]);
