@@ -109,7 +109,7 @@ void Compare(unsigned seed, int letters, int merges, std::size_t longest) {
   const ByteBpe bpe = MakeBpe(vocabulary);
   std::vector<std::size_t> sizes;
   for (std::size_t size = 0; size <= 70; ++size) sizes.push_back(size);
-  for (const std::size_t size : {127, 128, 129, 130, 191, 192, 193, 257, 500, 997}) {
+  for (const std::size_t size : {127U, 128U, 129U, 130U, 191U, 192U, 193U, 257U, 500U, 997U}) {
     sizes.push_back(size);
   }
   for (const std::size_t size : sizes) {
