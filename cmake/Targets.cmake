@@ -65,7 +65,7 @@ function(codegen_test name)
   if(NOT test_TIMEOUT)
     set(test_TIMEOUT 300)
   endif()
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${test_TIMEOUT})
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 TEST_FILTER "${CODEGEN_TEST_FILTER}" PROPERTIES TIMEOUT ${test_TIMEOUT})
 endfunction()
 
 function(codegen_benchmark name)

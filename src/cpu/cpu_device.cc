@@ -84,7 +84,7 @@ void Tensor::SetRows(std::int64_t rows) {
 }
 
 absl::StatusOr<Tensor> CpuDevice::MakeTensor(std::int64_t capacity, std::int64_t columns) {
-  CODEGEN_DCHECK(capacity >= 0 && columns > 0);
+  CODEGEN_DCHECK(capacity >= 0 && columns >= 0);
   Tensor tensor;
   tensor.stride_ = (RoundUpToLine(columns) / kLine | 1) * kLine;
   // One line more: SwiGlu reads the second half of the last row in whole lines.
