@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/quote.h"
 #include "base/utf8.h"
 #include "codegen/options.h"
 #include "tokenizer/byte_alphabet.h"
@@ -74,8 +75,8 @@ absl::Status ForEachMerge(const std::string& folder, const std::string& name,
     const std::size_t space = line.find(' ');
     if (space == std::string_view::npos || space == 0 || space + 1 == line.size() ||
         line.find(' ', space + 1) != std::string_view::npos) {
-      return absl::DataLossError(fmt::format("expected two tokens and one space, found \"{}\"",
-                                             base::ToValidUtf8(std::string(line.substr(0, 100)))));
+      return absl::DataLossError(
+          fmt::format("expected two tokens and one space, found {}", base::Quote(line)));
     }
     return read(line.substr(0, space), line.substr(space + 1));
   });
@@ -89,9 +90,8 @@ absl::Status ForEachId(const std::string& folder, const std::string& name,
   for (const auto& [token, value] : document.root()) {
     std::int64_t id = 0;
     if (value.get(id)) {
-      return absl::DataLossError(fmt::format("{}: id of \"{}\": expected an integer, found {}",
-                                             name, token.substr(0, 100),
-                                             base::JsonTypeName(value)));
+      return absl::DataLossError(fmt::format("{}: id of {}: expected an integer, found {}", name,
+                                             base::Quote(token), base::JsonTypeName(value)));
     }
     CODEGEN_RETURN_IF_ERROR(read(token, id));
   }

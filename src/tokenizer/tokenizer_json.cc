@@ -16,6 +16,7 @@
 
 #include "base/check.h"
 #include "base/file.h"
+#include "base/quote.h"
 #include "codegen/options.h"
 #include "tokenizer/vocabulary_builder.h"
 
@@ -77,7 +78,7 @@ class Section {
 
 absl::Status Unsupported(std::string_view what, std::string_view found, std::string_view known) {
   return absl::UnimplementedError(
-      fmt::format("{}: \"{}\" is not supported, only {}", what, found.substr(0, 100), known));
+      fmt::format("{}: {} is not supported, only {}", what, base::Quote(found), known));
 }
 
 // Requires that `key` is absent, null, or an object of type ByteLevel.
@@ -137,14 +138,14 @@ absl::Status ReadVocabulary(const Section& model, VocabularyBuilder& builder) {
   }
   CODEGEN_ASSIGN_OR_RETURN(const std::string_view unknown, model.GetString("unk_token", ""));
   if (element found; !unknown.empty() && vocabulary.at_key(unknown).get(found)) {
-    return absl::InvalidArgumentError(fmt::format(
-        "{}: \"{}\" is not in the vocabulary", model.PathOf("unk_token"), unknown.substr(0, 100)));
+    return absl::InvalidArgumentError(fmt::format("{}: {} is not in the vocabulary",
+                                                  model.PathOf("unk_token"), base::Quote(unknown)));
   }
   for (const auto& [token, value] : vocabulary) {
     std::int64_t id = 0;
     if (value.get(id)) {
-      return absl::DataLossError(fmt::format("{}: id of \"{}\": expected an integer, found {}",
-                                             model.PathOf("vocab"), token.substr(0, 100),
+      return absl::DataLossError(fmt::format("{}: id of {}: expected an integer, found {}",
+                                             model.PathOf("vocab"), base::Quote(token),
                                              base::JsonTypeName(value)));
     }
     CODEGEN_RETURN_IF_ERROR(builder.AddSpelledPiece(token, id));

@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "base/check.h"
-#include "base/utf8.h"
+#include "base/quote.h"
 #include "codegen/options.h"
 #include "tokenizer/byte_alphabet.h"
 
@@ -25,11 +25,10 @@ std::string Shown(std::string_view bytes) {
 }
 
 absl::Status NotInVocabulary(std::string_view spelled) {
-  constexpr std::size_t kShownBytes = 100;
+  const auto bytes = BytesOfSpelling(spelled);
   return absl::InvalidArgumentError(
-      fmt::format("\"{}\"{} is not in the vocabulary",
-                  base::ToValidUtf8(std::string(spelled.substr(0, kShownBytes))),
-                  spelled.size() > kShownBytes ? "..." : ""));
+      fmt::format("{} is not in the vocabulary",
+                  bytes ? fmt::format("\"{}\"", Shown(*bytes)) : base::Quote(spelled)));
 }
 
 bool IsWhiteSpaceRun(std::string_view text) {
