@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// codegen bench: how fast a model runs here, and how near that is to what the machine can do.
+
+#include <fmt/format.h>
+
+#include "command.h"
+#include "load.h"
+#include "output.h"
+#include "progress_bar.h"
+
+namespace cli {
+namespace {
+
+Json ToJson(const codegen::MachineSpeed& machine) {
+  return {{"threads", machine.threads},
+          {"isa", machine.isa},
+          {"read_gb_s", machine.read_gb_s},
+          {"f32_gflops", machine.f32_gflops},
+          {"bf16_gflops", machine.bf16_gflops}};
+}
+
+Json ToJson(const codegen::PrefillSpeed& prefill) {
+  return {{"what", "prefill"},
+          {"tokens", prefill.tokens},
+          {"tok_s", prefill.tok_s},
+          {"share_of_peak", prefill.share_of_peak}};
+}
+
+Json ToJson(const codegen::DecodeSpeed& decode) {
+  return {{"what", "decode"},
+          {"batch", decode.batch},
+          {"context", decode.context},
+          {"tok_s", decode.tok_s},
+          {"share_of_bandwidth", decode.share_of_bandwidth}};
+}
+
+Json ToJson(const LoadedModel& loaded, const codegen::BenchmarkResult& result) {
+  Json cases = Json::array();
+  for (const codegen::PrefillSpeed& prefill : result.prefill) cases.push_back(ToJson(prefill));
+  for (const codegen::DecodeSpeed& decode : result.decode) cases.push_back(ToJson(decode));
+  const codegen::ModelInfo& info = loaded.model.info();
+  return {{"machine", ToJson(result.machine)},
+          {"weights", codegen::WeightFormatName(info.weights)},
+          {"weight_bytes", info.weight_bytes},
+          {"load_s", loaded.load_s},
+          {"results", cases}};
+}
+
+std::string ToTable(const LoadedModel& loaded, const codegen::BenchmarkResult& result) {
+  const codegen::MachineSpeed& machine = result.machine;
+  const codegen::ModelInfo& info = loaded.model.info();
+  std::string table = fmt::format(
+      "machine  {} threads, {}: reads {:.1f} GB/s, f32 {:.1f} GFLOP/s, bf16 {:.1f} GFLOP/s\n"
+      "weights  {}, {:.3f} GB, loaded in {:.2f} s\n\n"
+      "          tokens  batch  context      tok/s\n",
+      machine.threads, machine.isa, machine.read_gb_s, machine.f32_gflops, machine.bf16_gflops,
+      codegen::WeightFormatName(info.weights), static_cast<double>(info.weight_bytes) * 1e-9,
+      loaded.load_s);
+  for (const codegen::PrefillSpeed& speed : result.prefill) {
+    table += fmt::format("prefill  {:7} {:6} {:8} {:10.1f}  {:3.0f} % of f32 peak\n", speed.tokens,
+                         "", "", speed.tok_s, 100 * speed.share_of_peak);
+  }
+  for (const codegen::DecodeSpeed& speed : result.decode) {
+    table += fmt::format("decode   {:7} {:6} {:8} {:10.1f}  {:3.0f} % of memory bandwidth\n", "",
+                         speed.batch, speed.context, speed.tok_s, 100 * speed.share_of_bandwidth);
+  }
+  return table;
+}
+
+absl::StatusOr<codegen::BenchmarkResult> Measure(const codegen::Model& model,
+                                                 codegen::BenchmarkOptions options) {
+  ProgressBar bar("measuring");
+  options.progress = [&bar](double share) { bar.Show(share); };
+  return codegen::RunBenchmark(model, options);
+}
+
+absl::Status Run(const Flags& flags) {
+  const absl::StatusOr<LoadedModel> loaded = LoadModel(flags);
+  if (!loaded.ok()) return loaded.status();
+  const absl::StatusOr<codegen::BenchmarkResult> result = Measure(loaded->model, flags.bench);
+  if (!result.ok()) return result.status();
+  return flags.json ? WriteLine(ToJson(*loaded, *result)) : Write(ToTable(*loaded, *result));
+}
+
+absl::Status Check(const Flags& flags) {
+  if (flags.model.empty() != flags.dummy_weights.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError("give --model or --dummy-weights, one of them");
+}
+
+}  // namespace
+
+Command BenchCommand() {
+  return {
+      .name = "bench",
+      .summary = "measure the speed of a model on this machine",
+      .details =
+          R"(Times prefill of each prompt length, and decoding at each batch size after a prompt of the
+first length; shares are of what the machine was measured to do just before.
+--json prints {"machine": {"threads", "isa", "read_gb_s", "f32_gflops", "bf16_gflops"},
+  "weights", "weight_bytes", "load_s", "results": [
+  {"what": "prefill", "tokens", "tok_s", "share_of_peak"},
+  {"what": "decode", "batch", "context", "tok_s", "share_of_bandwidth"}]}.
+)",
+      .example = "codegen bench --dummy-weights config.json --prompt-tokens 128,512 --batch 1,8",
+      .flags = {CommonFlags(), BenchFlags()},
+      .check = Check,
+      .run = Run};
+}
+
+}  // namespace cli

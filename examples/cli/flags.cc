@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "flags.h"
+
+#include <absl/status/status.h>
+#include <fmt/format.h>
+#include <getopt.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdint>
+#include <limits>
+#include <utility>
+
+namespace cli {
+namespace {
+
+constexpr int kMaxInt = std::numeric_limits<int>::max();
+
+// Reads all of `text` as a number in [low, high]; NaN is in no interval.
+template <class Number>
+bool ParseNumber(std::string_view text, Number low, Number high, Number& number) {
+  Number parsed{};
+  const char* end = text.data() + text.size();
+  const auto [stopped, error] = std::from_chars(text.data(), end, parsed);
+  if (error != std::errc() || stopped != end || !(parsed >= low && parsed <= high)) return false;
+  number = parsed;
+  return true;
+}
+
+std::string_view SkipSpace(std::string_view text) {
+  return text.substr(std::min(text.find_first_not_of(" \t\r\n"), text.size()));
+}
+
+// Reads numbers of [low, max of int] separated by commas or white space; an empty place between
+// commas is an error.
+std::optional<std::vector<int>> ParseIntegers(std::string_view text, int low) {
+  std::vector<int> numbers;
+  for (text = SkipSpace(text); !text.empty(); text = SkipSpace(text)) {
+    const std::string_view word = text.substr(0, text.find_first_of(", \t\r\n"));
+    if (!ParseNumber(word, low, kMaxInt, numbers.emplace_back())) return std::nullopt;
+    text = SkipSpace(text.substr(word.size()));
+    if (!text.starts_with(',')) continue;
+    text = SkipSpace(text.substr(1));
+    if (text.empty()) return std::nullopt;
+  }
+  return numbers;
+}
+
+bool SetCounts(std::string_view value, std::vector<int>& counts) {
+  const std::optional<std::vector<int>> parsed = ParseIntegers(value, 1);
+  if (!parsed || parsed->empty()) return false;
+  counts = *parsed;
+  return true;
+}
+
+bool SetTokenIds(std::string_view value, Flags& flags) {
+  flags.token_ids = ParseTokenIds(value);
+  return flags.token_ids && !flags.token_ids->empty();
+}
+
+bool SetText(std::string_view value, Flags& flags) {
+  flags.text = value;
+  return true;
+}
+
+bool SetTextFile(std::string_view value, Flags& flags) {
+  flags.text_file = value;
+  return !value.empty();
+}
+
+bool SetWeights(std::string_view value, Flags& flags) {
+  using enum codegen::WeightFormat;
+  for (const codegen::WeightFormat format : {kAuto, kF32, kBf16}) {
+    if (value == codegen::WeightFormatName(format)) {
+      flags.load.weights = format;
+      return true;
+    }
+  }
+  return false;
+}
+
+constexpr char kTokenIds[] = "token ids, e.g. 1,2,3";
+constexpr char kCounts[] = "whole numbers of at least 1, e.g. 1,4,8";
+
+constexpr Flag kModelFlags[] = {
+    {"help", nullptr, "", "print this and exit",
+     [](std::string_view, Flags& flags) { return flags.help = true; }},
+    {"model", "DIR", "a folder", "Hugging Face folder of the model",
+     [](std::string_view value, Flags& flags) {
+       flags.model = value;
+       return !value.empty();
+     }},
+    {"weights", "FORMAT", "auto, f32 or bf16",
+     "auto (as stored, f16 kept exact), f32 or bf16; auto", SetWeights},
+    {"threads", "N", "a whole number in [0, 256]", "compute threads; 0, one per CPU",
+     [](std::string_view value, Flags& flags) {
+       return ParseNumber(value, 0, codegen::Limits::threads, flags.load.threads);
+     }},
+    {"tokenizer", "DIR", "a folder", "read the tokenizer from here, not from the model",
+     [](std::string_view value, Flags& flags) {
+       flags.load.tokenizer_folder = value;
+       return !value.empty();
+     }},
+    {"qkv-groups", "N", "a whole number of at least 0",
+     "groups of CodeGen1's and 2's fused matrix; 0, detected",
+     [](std::string_view value, Flags& flags) {
+       return ParseNumber(value, 0, kMaxInt, flags.load.qkv_groups);
+     }},
+    {"json", nullptr, "", "print one JSON object",
+     [](std::string_view, Flags& flags) { return flags.json = true; }},
+};
+
+constexpr Flag kJsonLinesFlags[] = {
+    {"json-lines", nullptr, "", "serve one JSON request a line from standard input",
+     [](std::string_view, Flags& flags) { return flags.json_lines = true; }},
+};
+
+constexpr Flag kPromptFlags[] = {
+    {"prompt", "TEXT", "a text", "the prompt; without any, standard input is read", SetText},
+    {"prompt-file", "FILE", "a file", "the prompt, all of a file", SetTextFile},
+    {"prompt-ids", "IDS", kTokenIds, "the prompt as token ids, e.g. 1,2,3; needs no tokenizer",
+     SetTokenIds},
+};
+
+constexpr Flag kTextFlags[] = {
+    {"prompt", "TEXT", "a text", "the text; without any, standard input is read", SetText},
+    {"text", "TEXT", "a text", "the same", SetText},
+    {"prompt-file", "FILE", "a file", "the text, all of a file", SetTextFile},
+};
+
+constexpr Flag kTokenIdsFlags[] = {
+    {"prompt-ids", "IDS", kTokenIds, "token ids, e.g. 1,2,3; without any, standard input is read",
+     SetTokenIds},
+    {"token-ids", "IDS", kTokenIds, "the same", SetTokenIds},
+};
+
+constexpr Flag kSpecialFlags[] = {
+    {"special", nullptr, "", "recognise control strings such as <|endoftext|> in the text",
+     [](std::string_view, Flags& flags) {
+       flags.request.allow_special = codegen::AllowSpecial::kYes;
+       return true;
+     }},
+};
+
+constexpr Flag kCompletionFlags[] = {
+    {"max-new-tokens", "N", "a whole number of at least 1", "tokens to generate at most; 128",
+     [](std::string_view value, Flags& flags) {
+       return ParseNumber(value, 1, kMaxInt, flags.request.max_new_tokens);
+     }},
+    {"temperature", "T", "a number in [0, 100]", "0 takes the most likely token; 0",
+     [](std::string_view value, Flags& flags) {
+       return ParseNumber(value, 0.0F, 100.0F, flags.request.temperature);
+     }},
+    {"top-k", "K", "a whole number of at least 0", "sample from the K most likely tokens; 0, all",
+     [](std::string_view value, Flags& flags) {
+       return ParseNumber(value, 0, kMaxInt, flags.request.top_k);
+     }},
+    {"top-p", "P", "a number in (0, 1]", "sample from the most likely tokens that reach P; 1",
+     [](std::string_view value, Flags& flags) {
+       return ParseNumber(value, std::numeric_limits<float>::min(), 1.0F, flags.request.top_p);
+     }},
+    {"seed", "N", "a whole number of at least 0", "of the random numbers; 0",
+     [](std::string_view value, Flags& flags) {
+       return ParseNumber(value, std::uint64_t{0}, std::numeric_limits<std::uint64_t>::max(),
+                          flags.request.seed);
+     }},
+    {"stop", "TEXT", "a text that is not empty",
+     "end before this text; may be given more than once",
+     [](std::string_view value, Flags& flags) {
+       flags.request.stop.strings.emplace_back(value);
+       return !value.empty();
+     }},
+    {"ignore-eos", nullptr, "", "continue past the end of the text",
+     [](std::string_view, Flags& flags) { return flags.request.stop.ignore_eos = true; }},
+};
+
+constexpr Flag kBenchFlags[] = {
+    {"prompt-tokens", "P,..", kCounts, "lengths of the prompts to time; 128",
+     [](std::string_view value, Flags& flags) {
+       return SetCounts(value, flags.bench.prompt_tokens);
+     }},
+    {"new-tokens", "N", "a whole number of at least 1", "decode steps to time; 32",
+     [](std::string_view value, Flags& flags) {
+       return ParseNumber(value, 1, kMaxInt, flags.bench.new_tokens);
+     }},
+    {"batch", "B,..", kCounts, "sequences decoded together; 1,4,8,16",
+     [](std::string_view value, Flags& flags) { return SetCounts(value, flags.bench.batch); }},
+    {"dummy-weights", "FILE", "a config.json",
+     "random weights of the shape in this config.json, instead of --model",
+     [](std::string_view value, Flags& flags) {
+       flags.dummy_weights = value;
+       return !value.empty();
+     }},
+};
+
+const Flag* Find(std::span<const FlagGroup> groups, std::string_view name) {
+  for (const FlagGroup group : groups) {
+    for (const Flag& flag : group) {
+      if (name == flag.name) return &flag;
+    }
+  }
+  return nullptr;
+}
+
+std::vector<option> GetoptTable(std::span<const FlagGroup> groups) {
+  std::vector<option> table;
+  for (const FlagGroup group : groups) {
+    for (const Flag& flag : group) {
+      table.push_back({flag.name, flag.value ? required_argument : no_argument, nullptr, 0});
+    }
+  }
+  table.push_back({});
+  return table;
+}
+
+template <class... Values>
+absl::Status Refuse(fmt::format_string<Values...> message, Values&&... values) {
+  return absl::InvalidArgumentError(fmt::format(message, std::forward<Values>(values)...));
+}
+
+// `given` is the argument as typed, `result` what getopt_long made of it.
+absl::Status SetFlag(std::span<const FlagGroup> groups, std::string_view given, int result,
+                     Flags& flags) {
+  const std::string name(given.substr(0, given.find('=')));
+  const Flag* flag = name.starts_with("--") ? Find(groups, name.substr(2)) : nullptr;
+  if (!flag)
+    return Refuse("unknown flag {}", name);  // also an abbreviation, which getopt_long would accept
+  if (result == ':') return Refuse("{}: expected {}", name, flag->expected);
+  if (result == '?') return Refuse("{}: takes no value", name);
+  const std::string value = optarg ? optarg : "";
+  if (flag->set(value, flags)) return absl::OkStatus();
+  return Refuse("{}: expected {}, found \"{}\"", name, flag->expected, value);
+}
+
+}  // namespace
+
+FlagGroup CommonFlags() { return kModelFlags; }
+FlagGroup JsonLinesFlags() { return kJsonLinesFlags; }
+FlagGroup PromptFlags() { return kPromptFlags; }
+FlagGroup TextFlags() { return kTextFlags; }
+FlagGroup TokenIdsFlags() { return kTokenIdsFlags; }
+FlagGroup SpecialFlags() { return kSpecialFlags; }
+FlagGroup CompletionFlags() { return kCompletionFlags; }
+FlagGroup BenchFlags() { return kBenchFlags; }
+
+absl::StatusOr<Flags> ParseFlags(std::span<const FlagGroup> groups, int argc, char** argv) {
+  const std::vector<option> table = GetoptTable(groups);
+  Flags flags;
+  opterr = 0;  // we say it in our own words
+  while (!flags.help) {
+    const std::string_view given = optind < argc ? argv[optind] : "";
+    const int result = getopt_long(argc, argv, "+:", table.data(), nullptr);
+    if (result == -1) break;
+    if (const absl::Status status = SetFlag(groups, given, result, flags); !status.ok())
+      return status;
+  }
+  if (!flags.help && optind < argc) return Refuse("unexpected argument \"{}\"", argv[optind]);
+  return flags;
+}
+
+std::string DescribeFlags(std::span<const FlagGroup> groups) {
+  std::string text;
+  for (const FlagGroup group : groups) {
+    for (const Flag& flag : group) {
+      const std::string form = flag.value ? fmt::format("{} {}", flag.name, flag.value) : flag.name;
+      text += fmt::format("  --{:21} {}\n", form, flag.help);
+    }
+  }
+  return text;
+}
+
+std::optional<std::vector<codegen::TokenId>> ParseTokenIds(std::string_view text) {
+  return ParseIntegers(text, 0);
+}
+
+}  // namespace cli
