@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What every command shares: help, wrong usage, errors and where they go.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "cli/model_folder.h"
+#include "cli/program.h"
+
+namespace codegen::testing {
+namespace {
+
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+constexpr const char* kCommands[] = {"complete",   "score", "tokenize",
+                                     "detokenize", "info",  "bench"};
+
+bool IsOneLine(const std::string& text) {
+  return text.size() > 1 && std::count(text.begin(), text.end(), '\n') == 1 && text.ends_with('\n');
+}
+
+void ExpectWrongUsage(const Arguments& arguments, const std::string& message) {
+  const Outcome outcome = RunProgram(arguments);
+
+  EXPECT_EQ(outcome.exit_code, 2) << fmt::format("{}", outcome.err);
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_TRUE(IsOneLine(outcome.err)) << outcome.err;
+  EXPECT_THAT(outcome.err, StartsWith("codegen"));
+  EXPECT_THAT(outcome.err, HasSubstr(message));
+}
+
+TEST(Help, NamesEveryCommand) {
+  const Outcome outcome = RunProgram({"--help"});
+
+  EXPECT_EQ(outcome.exit_code, 0);
+  EXPECT_EQ(outcome.err, "");
+  for (const char* command : kCommands)
+    EXPECT_THAT(outcome.out, HasSubstr(fmt::format("\n  {} ", command)));
+}
+
+TEST(Help, DescribesEachCommandWithAnExample) {
+  for (const char* command : kCommands) {
+    const Outcome outcome = RunProgram({command, "--help"});
+
+    EXPECT_EQ(outcome.exit_code, 0) << command;
+    EXPECT_EQ(outcome.err, "") << command;
+    EXPECT_THAT(outcome.out, StartsWith(fmt::format("codegen {}: ", command)));
+    EXPECT_THAT(outcome.out, HasSubstr("--model DIR"));
+    EXPECT_THAT(outcome.out, HasSubstr(fmt::format("\nExample:\n  codegen {} --", command)));
+  }
+}
+
+TEST(Help, NamesEveryFlagOfACompletion) {
+  const Outcome outcome = RunProgram({"complete", "--help"});
+
+  for (const char* flag :
+       {"model DIR", "weights FORMAT", "threads N", "tokenizer DIR", "qkv-groups N", "json ",
+        "json-lines ", "prompt TEXT", "prompt-file FILE", "prompt-ids IDS", "max-new-tokens N",
+        "temperature T", "top-k K", "top-p P", "seed N", "stop TEXT", "ignore-eos ", "special "}) {
+    EXPECT_THAT(outcome.out, HasSubstr(fmt::format("\n  --{}", flag)));
+  }
+}
+
+TEST(Help, IsGivenEvenBesideOtherFlags) {
+  EXPECT_EQ(RunProgram({"complete", "--prompt", "x", "--help"}).exit_code, 0);
+}
+
+TEST(Version, IsThatOfTheLibrary) {
+  EXPECT_THAT(RunProgram({"--version"}).out, ::testing::MatchesRegex("[0-9]+\\.[0-9]+\\.[0-9]+\n"));
+}
+
+TEST(Usage, NeedsAKnownCommand) {
+  ExpectWrongUsage({}, "expected a command");
+  ExpectWrongUsage({"compleat"}, "unknown command \"compleat\"");
+}
+
+TEST(Usage, NeedsAModel) {
+  for (const char* command : kCommands) ExpectWrongUsage({command}, "--model");
+}
+
+TEST(Usage, RefusesUnknownFlags) {
+  ExpectWrongUsage({"complete", "--frobnicate"}, "unknown flag --frobnicate");
+  ExpectWrongUsage({"complete", "-x"}, "unknown flag -x");
+  ExpectWrongUsage({"complete", "--prom=x"}, "unknown flag --prom");  // no abbreviations
+  ExpectWrongUsage({"complete", "--temp", "1"}, "unknown flag --temp");
+  ExpectWrongUsage({"bench", "--json-lines"}, "unknown flag --json-lines");
+  ExpectWrongUsage({"info", "--prompt", "x"}, "unknown flag --prompt");
+}
+
+TEST(Usage, RefusesArgumentsThatAreNoFlags) {
+  ExpectWrongUsage({"complete", "--json", "model"}, "unexpected argument \"model\"");
+}
+
+TEST(Usage, RefusesFlagsWithoutTheirValue) {
+  ExpectWrongUsage({"complete", "--model"}, "--model: expected a folder");
+  ExpectWrongUsage({"complete", "--model="}, "--model: expected a folder");
+  ExpectWrongUsage({"complete", "--json=yes"}, "--json: takes no value");
+}
+
+TEST(Usage, RefusesBadNumbers) {
+  for (const char* flag : {"--max-new-tokens", "--temperature", "--top-k", "--top-p", "--seed",
+                           "--threads", "--qkv-groups"}) {
+    for (const char* value : {"12x", "nan", "-1", "", " 1", "1e999", "inf"}) {
+      ExpectWrongUsage({"complete", "--model", "m", flag, value},
+                       fmt::format("{}: expected", flag));
+    }
+  }
+}
+
+TEST(Usage, RefusesNumbersOutOfRange) {
+  ExpectWrongUsage({"complete", "--max-new-tokens", "0"},
+                   "--max-new-tokens: expected a whole number");
+  ExpectWrongUsage({"complete", "--max-new-tokens", "2147483648"}, "--max-new-tokens");
+  ExpectWrongUsage({"complete", "--temperature", "100.5"}, "a number in [0, 100], found \"100.5\"");
+  ExpectWrongUsage({"complete", "--top-p", "0"}, "a number in (0, 1], found \"0\"");
+  ExpectWrongUsage({"complete", "--top-p", "1.01"}, "--top-p");
+  ExpectWrongUsage({"complete", "--seed", "18446744073709551616"}, "--seed");
+  ExpectWrongUsage({"complete", "--threads", "257"},
+                   "--threads: expected a whole number in [0, 256]");
+  ExpectWrongUsage({"bench", "--batch", "0"}, "--batch");
+  ExpectWrongUsage({"bench", "--new-tokens", "0"}, "--new-tokens");
+}
+
+TEST(Usage, RefusesBadLists) {
+  for (const char* value : {"", "1,,2", "1,", ",1", "1,a", "-1", "1;2", "2147483648"}) {
+    ExpectWrongUsage({"complete", "--model", "m", "--prompt-ids", value},
+                     "--prompt-ids: expected token ids");
+    ExpectWrongUsage({"bench", "--model", "m", "--prompt-tokens", value},
+                     "--prompt-tokens: expected whole");
+  }
+}
+
+TEST(Usage, RefusesOtherValuesThanThoseNamed) {
+  ExpectWrongUsage({"complete", "--weights", "int8"},
+                   "--weights: expected auto, f32 or bf16, found \"int8\"");
+  ExpectWrongUsage({"complete", "--stop", ""}, "--stop: expected a text that is not empty");
+}
+
+TEST(Usage, RefusesTwoInputs) {
+  ExpectWrongUsage({"complete", "--model", "m", "--prompt", "x", "--prompt-ids", "1"},
+                   "more than one input");
+  ExpectWrongUsage({"score", "--model", "m", "--prompt", "x", "--prompt-file", "y"},
+                   "more than one input");
+  ExpectWrongUsage({"tokenize", "--model", "m", "--json-lines", "--prompt", "x"}, "--json-lines");
+  ExpectWrongUsage({"bench", "--model", "m", "--dummy-weights", "c"}, "--dummy-weights");
+}
+
+TEST(Failure, IsOneLineWithItsCode) {
+  const ScratchFolder empty;
+
+  const Outcome outcome = RunProgram({"complete", "--model", empty.path(), "--prompt", "x"});
+
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_TRUE(IsOneLine(outcome.err)) << outcome.err;
+  EXPECT_THAT(outcome.err, StartsWith("codegen: NOT_FOUND: "));
+}
+
+TEST(Failure, StaysOneLineWhateverTheNameHolds) {
+  const Outcome outcome = RunProgram({"complete", "--model", "no\nsuch\tfolder", "--prompt", "x"});
+
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_TRUE(IsOneLine(outcome.err)) << outcome.err;
+}
+
+TEST(Failure, ShowsNoProgressWhereThereIsNoTerminal) {
+  const IdsModelFolder model;
+
+  const Outcome outcome = RunProgram({"bench", "--model", model.path(), "--prompt-tokens", "4",
+                                      "--new-tokens", "2", "--batch", "1"});
+
+  EXPECT_EQ(outcome.err, "");
+}
+
+TEST(Failure, ToWriteIsQuietWhenTheReaderIsGone) {
+  const ModelFolder model;
+  std::array<int, 2> ends;
+  ASSERT_EQ(pipe2(ends.data(), O_CLOEXEC), 0);
+  close(ends[0]);
+
+  for (const char* form : {"--json", "--special"}) {  // the latter is text
+    const Outcome outcome = RunProgramInto(
+        ends[1],
+        {"complete", "--model", model.path(), "--prompt", "def", "--max-new-tokens", "40", form});
+    EXPECT_EQ(outcome.exit_code, 1);
+    EXPECT_EQ(outcome.err, "");
+  }
+  close(ends[1]);
+}
+
+TEST(Failure, ToWriteIsSaidWhenTheDiskIsFull) {
+  const int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+  if (full < 0) GTEST_SKIP() << "no /dev/full here";
+
+  const Outcome outcome = RunProgramInto(full, {"--help"});
+
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_TRUE(IsOneLine(outcome.err)) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("standard output"));
+  close(full);
+}
+
+}  // namespace
+}  // namespace codegen::testing
