@@ -143,9 +143,9 @@ constexpr Flag kSpecialFlags[] = {
 };
 
 constexpr Flag kCompletionFlags[] = {
-    {"max-new-tokens", "N", "a whole number of at least 1", "tokens to generate at most; 128",
+    {"max-new-tokens", "N", "a whole number of at least 0", "tokens to generate at most; 128",
      [](std::string_view value, Flags& flags) {
-       return ParseNumber(value, 1, kMaxInt, flags.request.max_new_tokens);
+       return ParseNumber(value, 0, kMaxInt, flags.request.max_new_tokens);
      }},
     {"temperature", "T", "a number in [0, 100]", "0 takes the most likely token; 0",
      [](std::string_view value, Flags& flags) {

@@ -28,6 +28,12 @@ absl::Status CheckOptions(const LoadOptions& options) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<model::ModelConfig> ReadConfig(const std::string& folder,
+                                              const LoadOptions& options) {
+  if (!base::Exists(folder)) return absl::NotFoundError("the model folder does not exist");
+  return model::ReadModelConfig(base::JoinPath(folder, "config.json"), options.qkv_groups);
+}
+
 // A config can ask for more memory than there is; better said before the first allocation than by
 // the kernel later.
 absl::Status CheckFitsMemory(std::int64_t bytes) {
@@ -150,9 +156,7 @@ MemoryEstimate Estimate(const model::MemoryPlan& memory) {
 absl::StatusOr<Model> Model::Load(const std::string& folder, const LoadOptions& options) {
   CODEGEN_RETURN_IF_ERROR(CheckOptions(options));
   auto state = std::make_shared<State>();
-  CODEGEN_ASSIGN_OR_RETURN(
-      state->config,
-      model::ReadModelConfig(base::JoinPath(folder, "config.json"), options.qkv_groups));
+  CODEGEN_ASSIGN_OR_RETURN(state->config, ReadConfig(folder, options));
   CODEGEN_ASSIGN_OR_RETURN(state->tokenizer, LoadTokenizer(folder, options, state->config));
   CODEGEN_ASSIGN_OR_RETURN(checkpoint::Checkpoint checkpoint,
                            checkpoint::Checkpoint::Open(folder, options.formats));
@@ -173,9 +177,7 @@ absl::StatusOr<Model> Model::Random(const std::string& config_file, const LoadOp
 absl::StatusOr<MemoryEstimate> Model::EstimateMemory(const std::string& folder,
                                                      const LoadOptions& options) {
   CODEGEN_RETURN_IF_ERROR(CheckOptions(options));
-  CODEGEN_ASSIGN_OR_RETURN(
-      const model::ModelConfig config,
-      model::ReadModelConfig(base::JoinPath(folder, "config.json"), options.qkv_groups));
+  CODEGEN_ASSIGN_OR_RETURN(const model::ModelConfig config, ReadConfig(folder, options));
   return Estimate(model::PlanMemory(config));
 }
 

@@ -105,6 +105,7 @@ TEST(Model, C01SaysWhenTheFolderHasNoConfig) {
   EXPECT_EQ(Model::Load(folder.path()).status().code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(Message(Model::Load(folder.path())), HasSubstr("config.json"));
   EXPECT_EQ(Model::Load("/nonexistent").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(Message(Model::Load("/nonexistent")), HasSubstr("folder does not exist"));
 }
 
 TEST(Model, C09RefusesAConfigThatNeedsMoreMemoryThanThereIs) {

@@ -117,7 +117,7 @@ TEST(Usage, RefusesBadNumbers) {
 }
 
 TEST(Usage, RefusesNumbersOutOfRange) {
-  ExpectWrongUsage({"complete", "--max-new-tokens", "0"},
+  ExpectWrongUsage({"complete", "--max-new-tokens", "-1"},
                    "--max-new-tokens: expected a whole number");
   ExpectWrongUsage({"complete", "--max-new-tokens", "2147483648"}, "--max-new-tokens");
   ExpectWrongUsage({"complete", "--temperature", "100.5"}, "a number in [0, 100], found \"100.5\"");
