@@ -57,7 +57,9 @@ class TextOutput {
     if (!decoder_) return false;
     sample::StopMatcher::Result result = stop_.Add(decoder_->Finish());
     CODEGEN_RETURN_IF_ERROR(Emit(result.text));
-    if (!result.matched) CODEGEN_RETURN_IF_ERROR(Emit(stop_.Finish().text));
+    if (result.matched) return true;
+    result = stop_.Finish();  // a stop that waited for a longer one, which began earlier, to fail
+    CODEGEN_RETURN_IF_ERROR(Emit(result.text));
     return result.matched;
   }
 

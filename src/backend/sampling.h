@@ -33,7 +33,7 @@ struct Sampling {
 inline constexpr float kGreedyTemperature = 1e-3F;
 
 struct SampledToken {
-  TokenId id = -1;    // -1: the row held NaN or only infinities
+  TokenId id = -1;    // -1: an id below the vocabulary has NaN or +infinity, or all have -infinity
   float logprob = 0;  // log softmax over the vocabulary, without temperature
 };
 

@@ -238,6 +238,21 @@ TEST(Session, ReleasesHeldBackTextThatNeverBecameAStop) {
   EXPECT_EQ(session.Complete(held)->text, text);
 }
 
+// "bc" ends the text although "abcd" began before it and might still have come.
+TEST(Session, FindsAStopInsideALongerOneThatFails) {
+  Session session = NewSession(Shipped());
+  const Request request{
+      .prompt = "def add(a, b):\n", .max_new_tokens = 12, .stop = {.ignore_eos = true}};
+  const std::string text = session.Complete(request)->text;
+  Request stopped = request;
+  stopped.stop.strings = {text.substr(text.size() - 5) + "\x01never", text.substr(text.size() - 3)};
+
+  const absl::StatusOr<Completion> completion = session.Complete(stopped);
+
+  EXPECT_EQ(completion->text, text.substr(0, text.find(stopped.stop.strings[1])));
+  EXPECT_EQ(completion->finish_reason, FinishReason::kStop);
+}
+
 TEST(Session, NeverSamplesIdsTheTokenizerDoesNotKnow) {
   Session session = NewSession(Shipped());
   const int known = Shipped().tokenizer()->size();

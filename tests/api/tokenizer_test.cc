@@ -12,7 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "tokenizer/published_files.h"
+#include "support/shared_files.h"
+#include "support/temp_folder.h"
 #include "tokenizer/tokenizer_file.h"
 
 namespace codegen {
@@ -22,7 +23,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 Tokenizer Small() {
-  const tokenizer::TemporaryFolder folder;
+  const testing::TempFolder folder;
   folder.Write("tokenizer.json", tokenizer::SmallTokenizer().Json());
   auto loaded = Tokenizer::Load(folder.path());
   EXPECT_TRUE(loaded.ok()) << loaded.status();
@@ -61,7 +62,7 @@ TEST(Tokenizer, KnowsItsIds) {
 }
 
 TEST(Tokenizer, RefusesAFolderWithoutOne) {
-  const tokenizer::TemporaryFolder folder;
+  const testing::TempFolder folder;
 
   EXPECT_EQ(Tokenizer::Load(folder.path()).status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(Tokenizer::Load(folder.path() + "/none").status().code(), absl::StatusCode::kNotFound);
@@ -113,7 +114,7 @@ TEST(StreamDecoder, HoldsBackHalfACodePoint) {
 
 // The vectors that every published description of these tokenizers agrees on.
 TEST(Tokenizer, PublishedVectorsMatch) {
-  const std::string folder = tokenizer::PublishedPath("data/tokenizers");
+  const std::string folder = testing::SharedPath("data/tokenizers");
   CODEGEN_SKIP_WITHOUT(folder);
   const auto codegen1 = Tokenizer::Load(folder + "/codegen1");
   const auto codegen2 = Tokenizer::Load(folder + "/codegen2");

@@ -4,6 +4,8 @@
 #ifndef CODEGEN_TESTS_SUPPORT_SHARED_FILES_H_
 #define CODEGEN_TESTS_SUPPORT_SHARED_FILES_H_
 
+#include <gtest/gtest.h>
+
 #include <filesystem>
 #include <string>
 
@@ -23,5 +25,9 @@ inline std::string ShippedModel() {
 }
 
 }  // namespace codegen::testing
+
+// For tests that a build without ../shared does not list, but somebody may still start by hand.
+#define CODEGEN_SKIP_WITHOUT(path) \
+  if ((path).empty()) GTEST_SKIP() << "no ../shared beside the repository"
 
 #endif  // CODEGEN_TESTS_SUPPORT_SHARED_FILES_H_

@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "support/shared_files.h"
 #include "tokenizer/load_tokenizer.h"
-#include "tokenizer/published_files.h"
 #include "tokenizer/tokenizer_file.h"
 
 namespace codegen::tokenizer {
@@ -38,7 +38,7 @@ TEST(CodeGen25, RefusesAVocabularyThatIsNotGpt2s) {
 class CodeGen25Published : public ::testing::Test {
  protected:
   void SetUp() override {
-    const std::string folder = PublishedPath("data/tokenizers/codegen2");
+    const std::string folder = testing::SharedPath("data/tokenizers/codegen2");
     CODEGEN_SKIP_WITHOUT(folder);
     auto loaded = LoadCodeGen25Tokenizer(folder);
     ASSERT_TRUE(loaded.ok()) << loaded.status();

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "base/json.h"
+#include "support/shared_files.h"
 #include "tokenizer/load_tokenizer.h"
-#include "tokenizer/published_files.h"
 
 namespace codegen::tokenizer {
 namespace {
@@ -38,21 +38,21 @@ class Golden : public ::testing::Test {
 
   // Returns the vocabulary of the published folder `name`, which exists.
   static std::shared_ptr<const Vocabulary> Load(const std::string& name) {
-    auto loaded = LoadTokenizer(PublishedPath(kFolders + name));
+    auto loaded = LoadTokenizer(testing::SharedPath(kFolders + name));
     EXPECT_TRUE(loaded.ok()) << loaded.status();
     return *loaded;
   }
   static std::shared_ptr<const Vocabulary> LoadCodeGen25(const std::string& name) {
-    auto loaded = LoadCodeGen25Tokenizer(PublishedPath(kFolders + name));
+    auto loaded = LoadCodeGen25Tokenizer(testing::SharedPath(kFolders + name));
     EXPECT_TRUE(loaded.ok()) << loaded.status();
     return *loaded;
   }
 };
 
 TEST_F(Golden, EveryLineMatchesInAllSixColumns) {
-  const std::string path = PublishedPath("golden/tokenizers.jsonl");
+  const std::string path = testing::SharedPath("golden/tokenizers.jsonl");
   CODEGEN_SKIP_WITHOUT(path);
-  CODEGEN_SKIP_WITHOUT(PublishedPath(kFolders));
+  CODEGEN_SKIP_WITHOUT(testing::SharedPath(kFolders));
   const auto codegen1 = Load("codegen1");
   const auto codegen2 = Load("codegen2");
   const auto codegen25 = LoadCodeGen25("codegen1");

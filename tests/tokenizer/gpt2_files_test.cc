@@ -13,8 +13,9 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "codegen/options.h"
+#include "support/shared_files.h"
+#include "support/temp_folder.h"
 #include "tokenizer/load_tokenizer.h"
-#include "tokenizer/published_files.h"
 #include "tokenizer/tokenizer_file.h"
 
 namespace codegen::tokenizer {
@@ -49,14 +50,15 @@ std::vector<TokenId> Encode(const Vocabulary& vocabulary, std::string_view text,
   return *std::move(ids);
 }
 
-void ExpectRefused(const TemporaryFolder& folder, absl::StatusCode code, std::string_view message) {
+void ExpectRefused(const testing::TempFolder& folder, absl::StatusCode code,
+                   std::string_view message) {
   const auto loaded = LoadTokenizer(folder.path());
   EXPECT_EQ(loaded.status().code(), code) << loaded.status();
   EXPECT_THAT(std::string(loaded.status().message()), HasSubstr(std::string(message)));
 }
 
 TEST(Gpt2Files, LoadsVocabularyAndMerges) {
-  const TemporaryFolder folder;
+  const testing::TempFolder folder;
   folder.Write("vocab.json", VocabJson(SmallVocabulary()));
   folder.Write("merges.txt", kMerges);
 
@@ -69,7 +71,7 @@ TEST(Gpt2Files, LoadsVocabularyAndMerges) {
 }
 
 TEST(Gpt2Files, TakesOpenAiNamesToo) {
-  const TemporaryFolder folder;
+  const testing::TempFolder folder;
   folder.Write("encoder.json", VocabJson(SmallVocabulary()));
   folder.Write("vocab.bpe", kMerges);
 
@@ -80,7 +82,7 @@ TEST(Gpt2Files, TakesOpenAiNamesToo) {
 }
 
 TEST(Gpt2Files, AddsTheTokensOfAddedTokensJson) {
-  const TemporaryFolder folder;
+  const testing::TempFolder folder;
   folder.Write("vocab.json", VocabJson(SmallVocabulary()));
   folder.Write("merges.txt", kMerges);
   folder.Write("added_tokens.json", R"({"  ": 260, "<sep>": 261, "<|endoftext|>": 259})");
@@ -95,7 +97,7 @@ TEST(Gpt2Files, AddsTheTokensOfAddedTokensJson) {
 TEST(Gpt2Files, T15AcceptsCrLfMissingEndAndNoVersionLine) {
   for (const char* merges :
        {"#version: 0.2\r\nh e\r\nl l\r\nhe ll\r\n", "h e\nl l\nhe ll", "h e\nl l\nhe ll\n\n\r\n"}) {
-    const TemporaryFolder folder;
+    const testing::TempFolder folder;
     folder.Write("vocab.json", VocabJson(SmallVocabulary()));
     folder.Write("merges.txt", merges);
 
@@ -108,7 +110,7 @@ TEST(Gpt2Files, T15AcceptsCrLfMissingEndAndNoVersionLine) {
 
 TEST(Gpt2Files, T05RefusesALineThatIsNotAMergeByNumber) {
   for (const char* line : {"he", "h e l", " e", "h ", "", "h  e"}) {
-    const TemporaryFolder folder;
+    const testing::TempFolder folder;
     folder.Write("vocab.json", VocabJson(SmallVocabulary()));
     folder.Write("merges.txt", fmt::format("#version: 0.2\nh e\n{}\nl l\n", line));
 
@@ -117,7 +119,7 @@ TEST(Gpt2Files, T05RefusesALineThatIsNotAMergeByNumber) {
 }
 
 TEST(Gpt2Files, T04RefusesAMergeOfAnUnknownTokenByNumber) {
-  const TemporaryFolder folder;
+  const testing::TempFolder folder;
   folder.Write("vocab.json", VocabJson(SmallVocabulary()));
   folder.Write("merges.txt", "#version: 0.2\nh e\nq u\n");
 
@@ -126,7 +128,7 @@ TEST(Gpt2Files, T04RefusesAMergeOfAnUnknownTokenByNumber) {
 }
 
 TEST(Gpt2Files, T13RefusesMergesThatAreNotUtf8) {
-  const TemporaryFolder folder;
+  const testing::TempFolder folder;
   folder.Write("vocab.json", VocabJson(SmallVocabulary()));
   folder.Write("merges.txt", "h e\n\xFF e\n");
 
@@ -134,7 +136,7 @@ TEST(Gpt2Files, T13RefusesMergesThatAreNotUtf8) {
 }
 
 TEST(Gpt2Files, T14ReadsTokenizerJsonWhereBothAre) {
-  const TemporaryFolder folder;
+  const testing::TempFolder folder;
   folder.Write("vocab.json", VocabJson(SmallVocabulary()));
   folder.Write("merges.txt", kMerges);
   folder.Write("tokenizer.json", SmallTokenizer().Json());
@@ -146,7 +148,7 @@ TEST(Gpt2Files, T14ReadsTokenizerJsonWhereBothAre) {
 }
 
 TEST(Gpt2Files, SaysWhatToPutWhereNothingIs) {
-  const TemporaryFolder folder;
+  const testing::TempFolder folder;
 
   EXPECT_FALSE(HasTokenizerFiles(folder.path()));
   ExpectRefused(folder, absl::StatusCode::kNotFound,
@@ -155,9 +157,9 @@ TEST(Gpt2Files, SaysWhatToPutWhereNothingIs) {
 }
 
 TEST(Gpt2Files, SaysWhichHalfIsMissing) {
-  const TemporaryFolder only_vocabulary;
+  const testing::TempFolder only_vocabulary;
   only_vocabulary.Write("vocab.json", VocabJson(SmallVocabulary()));
-  const TemporaryFolder only_merges;
+  const testing::TempFolder only_merges;
   only_merges.Write("merges.txt", kMerges);
 
   EXPECT_TRUE(HasTokenizerFiles(only_vocabulary.path()));
@@ -166,7 +168,7 @@ TEST(Gpt2Files, SaysWhichHalfIsMissing) {
 }
 
 TEST(Gpt2Files, RefusesAddedTokensOfTheWrongType) {
-  const TemporaryFolder folder;
+  const testing::TempFolder folder;
   folder.Write("vocab.json", VocabJson(SmallVocabulary()));
   folder.Write("merges.txt", kMerges);
   folder.Write("added_tokens.json", R"({"<sep>": "260"})");
@@ -175,7 +177,7 @@ TEST(Gpt2Files, RefusesAddedTokensOfTheWrongType) {
 }
 
 TEST(Gpt2Files, RefusesAVocabBpeThatIsNotGpt2s) {
-  const TemporaryFolder folder;
+  const testing::TempFolder folder;
   folder.Write("vocab.bpe", kMerges);
 
   ExpectRefused(folder, absl::StatusCode::kInvalidArgument, "vocab.bpe: not GPT-2's vocabulary");
@@ -183,7 +185,7 @@ TEST(Gpt2Files, RefusesAVocabBpeThatIsNotGpt2s) {
 
 TEST(Gpt2Files, RefusesTiktokenLinesThatAreNot) {
   for (const char* line : {"IQ==", "I! 1", "IQ== x", "IQ== 7"}) {
-    const TemporaryFolder folder;
+    const testing::TempFolder folder;
     folder.Write("gpt2.tiktoken", fmt::format("IQ== 0\n{}\n", line));
 
     ExpectRefused(folder, absl::StatusCode::kDataLoss, "gpt2.tiktoken: line 2: expected base64");
@@ -191,7 +193,7 @@ TEST(Gpt2Files, RefusesTiktokenLinesThatAreNot) {
 }
 
 // The same vocabulary in every form in which it has been published.
-class Gpt2Forms : public ::testing::Test {
+class PublishedForms : public ::testing::Test {
  protected:
   static std::string Base64(std::string_view bytes) {
     constexpr std::string_view kDigits =
@@ -219,28 +221,28 @@ class Gpt2Forms : public ::testing::Test {
   }
 };
 
-TEST_F(Gpt2Forms, AllGiveTheSameIds) {
-  const std::string published = PublishedPath("data/tokenizers/codegen1");
+TEST_F(PublishedForms, AllGiveTheSameIds) {
+  const std::string published = testing::SharedPath("data/tokenizers/codegen1");
   CODEGEN_SKIP_WITHOUT(published);
   const std::string vocab = *base::ReadFile(published + "/vocab.json", Limits::tokenizer_bytes);
   const std::string merges = *base::ReadFile(published + "/merges.txt", Limits::tokenizer_bytes);
-  const TemporaryFolder files;
+  const testing::TempFolder files;
   files.Write("vocab.json", vocab);
   files.Write("merges.txt", merges);
   const auto gpt2 = LoadTokenizer(files.path());
   ASSERT_TRUE(gpt2.ok()) << gpt2.status();
   EXPECT_EQ((*gpt2)->family(), Family::kGpt2);
 
-  const TemporaryFolder bpe;
+  const testing::TempFolder bpe;
   bpe.Write("vocab.bpe", merges);
-  const TemporaryFolder tiktoken;
+  const testing::TempFolder tiktoken;
   std::string ranks;
   for (TokenId id = 0; id < kGpt2Pieces; ++id) {
     ranks += fmt::format("{} {}\n", Base64((*gpt2)->TextOf(id)), id);
   }
   tiktoken.Write("gpt2.tiktoken", ranks);
 
-  for (const TemporaryFolder* folder : {&bpe, &tiktoken}) {
+  for (const testing::TempFolder* folder : {&bpe, &tiktoken}) {
     const auto loaded = LoadTokenizer(folder->path());
     ASSERT_TRUE(loaded.ok()) << loaded.status();
     EXPECT_EQ((*loaded)->family(), Family::kGpt2);
@@ -248,9 +250,9 @@ TEST_F(Gpt2Forms, AllGiveTheSameIds) {
   }
 }
 
-TEST_F(Gpt2Forms, FilesAndTokenizerJsonAreOneTokenizer) {
+TEST_F(PublishedForms, FilesAndTokenizerJsonAreOneTokenizer) {
   for (const char* name : {"codegen1", "codegen2"}) {
-    const std::string published = PublishedPath(std::string("data/tokenizers/") + name);
+    const std::string published = testing::SharedPath(std::string("data/tokenizers/") + name);
     CODEGEN_SKIP_WITHOUT(published);
     const auto by_files = ReadGpt2Files(published);
     const auto by_json = LoadTokenizer(published);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "codegen/options.h"
+#include "support/temp_folder.h"
 #include "tokenizer/tokenizer_file.h"
 
 namespace codegen::tokenizer {
@@ -93,7 +94,7 @@ TEST(TokenizerJson, KeepsTokensOutsideTheAlphabetForDecodingOnly) {
 }
 
 TEST(TokenizerJson, T01RefusesAFileAboveTheLimit) {
-  const TemporaryFolder folder;
+  const testing::TempFolder folder;
   folder.Write("tokenizer.json", "{}");
   std::filesystem::resize_file(folder.path() + "/tokenizer.json", Limits::tokenizer_bytes + 1);
 

@@ -14,8 +14,8 @@
 
 #include "base/utf8.h"
 #include "codegen/options.h"
+#include "support/shared_files.h"
 #include "tokenizer/load_tokenizer.h"
-#include "tokenizer/published_files.h"
 #include "tokenizer/tokenizer_file.h"
 #include "tokenizer/vocabulary_builder.h"
 
@@ -172,7 +172,7 @@ TEST(Vocabulary, FindsWholeTokens) {
 TEST(Vocabulary, RandomTextRoundTrips) { ExpectRoundTrips(*Small(), 3000); }
 
 TEST(Vocabulary, RandomTextRoundTripsInThePublishedTokenizers) {
-  const std::string published = PublishedPath("data/tokenizers");
+  const std::string published = testing::SharedPath("data/tokenizers");
   CODEGEN_SKIP_WITHOUT(published);
   for (const auto& loaded :
        {LoadTokenizer(published + "/codegen1"), LoadTokenizer(published + "/codegen2"),
