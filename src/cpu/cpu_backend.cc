@@ -30,7 +30,7 @@ LinearKernel KernelOf(WeightFormat format) {
 // leaving every thread a few tasks to even out their speeds.
 std::int64_t PanelsPerTask(std::int64_t rows, std::int64_t panels, int threads) {
   std::int64_t count = rows <= 2 ? 8 : rows <= 6 ? 4 : 2;
-  while (count > 1 && panels < 4 * count * threads) count /= 2;
+  while (count > kPanelGroup && panels < 4 * count * threads) count /= 2;
   return count;
 }
 
@@ -169,13 +169,14 @@ void CpuBackend::Linear(const Tensor& x, const Weight& w, backend::Then then, Te
                         .x_stride = x.stride(),
                         .panels = w.panels.data(),
                         .panel_bytes = w.panel_bytes,
+                        .panel_count = (w.outputs + kLine - 1) / kLine,
                         .bias = w.bias.as<float>().data(),
                         .y = y.row(0),
                         .y_stride = y.stride(),
                         .inputs = w.inputs,
                         .then = then};
   const LinearKernel kernel = KernelOf(w.format);
-  const std::int64_t panels = (w.outputs + kLine - 1) / kLine;
+  const std::int64_t panels = args.panel_count;
   const std::int64_t width = PanelsPerTask(x.rows(), panels, pool_.threads());
   const std::int64_t slabs = (x.rows() + kSlabRows - 1) / kSlabRows;
   // Slabs of the same panels follow each other: they find the panels in the L3 cache.

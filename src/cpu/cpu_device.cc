@@ -103,7 +103,8 @@ absl::StatusOr<Weight> CpuDevice::MakeWeight(const backend::MatrixSource& source
                 .outputs = source.rows,
                 .inputs = source.columns,
                 .panel_bytes = PanelBytes(format, source.columns)};
-  const std::int64_t panels = (source.rows + kLine - 1) / kLine;
+  constexpr std::int64_t kGroup = kPanelGroup * kLine;
+  const std::int64_t panels = (source.rows + kGroup - 1) / kGroup * kPanelGroup;
   CODEGEN_ASSIGN_OR_RETURN(weight.panels, AlignedBuffer::Make(Product(panels, weight.panel_bytes)));
   CODEGEN_ASSIGN_OR_RETURN(weight.bias, MakePadded(bias, source.rows));
   CODEGEN_RETURN_IF_ERROR(ForEachBlock(

@@ -21,7 +21,8 @@
 
 namespace codegen::cpu {
 
-inline constexpr std::int64_t kLine = 16;  // floats in 64 bytes; outputs in a panel
+inline constexpr std::int64_t kLine = 16;       // floats in 64 bytes; outputs in a panel
+inline constexpr std::int64_t kPanelGroup = 2;  // panels that a kernel may take at least
 
 constexpr std::int64_t RoundUpToLine(std::int64_t floats) {
   return (floats + kLine - 1) / kLine * kLine;
@@ -38,15 +39,17 @@ struct LinearArgs {
   std::int64_t x_stride = 0;
   const std::byte* panels = nullptr;  // packed as in pack.h, panel_bytes apart
   std::int64_t panel_bytes = 0;
-  const float* bias = nullptr;  // [outputs], padded
-  float* y = nullptr;           // [rows, outputs], stride y_stride
+  std::int64_t panel_count = 0;  // without the padding to kPanelGroup
+  const float* bias = nullptr;   // [outputs], padded
+  float* y = nullptr;            // [rows, outputs], stride y_stride
   std::int64_t y_stride = 0;
   std::int64_t inputs = 0;
   backend::Then then = backend::Then::kStore;
 };
 
-// The part of y that one call computes: panels [first_panel, last_panel) of rows [first_row,
-// last_row), at most kSlabRows.
+// The part of y that one call computes: panels [first_panel, last_panel), beginning at a multiple
+// of kPanelGroup and ending at one or with the matrix, of rows [first_row, last_row), at most
+// kSlabRows.
 struct LinearBlock {
   std::int64_t first_panel = 0;
   std::int64_t last_panel = 0;

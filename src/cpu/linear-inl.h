@@ -74,6 +74,7 @@ struct F16Panel {
 
 constexpr int kAccumulators = HWY_CAP_GE512 || HWY_ARCH_ARM_A64 ? 24 : 12;  // of 32 or 16 registers
 constexpr int kSlabPanels = HWY_CAP_GE512 ? 2 : 1;
+static_assert(kPanelGroup % kSlabPanels == 0);
 constexpr int kTileRows = std::max(1, kAccumulators / (kSlabPanels * kVectors));
 constexpr std::int64_t kBlockInputs = 2048;
 constexpr std::int64_t kPrefetchBytes = 2048;
@@ -186,13 +187,13 @@ HWY_NOINLINE void Tile(const TileArgs& t) {
 
 using TileKernel = void (*)(const TileArgs&);
 
-// The tile of `rows` x kPanels.
-template <class Panel, int kPanels, int kRows = kTileRows>
-TileKernel TileOf(int rows) {
+// The tile of `rows` x kSlabPanels.
+template <class Panel, int kRows = kTileRows>
+TileKernel SlabTileOf(int rows) {
   if constexpr (kRows > 1) {
-    if (rows < kRows) return TileOf<Panel, kPanels, kRows - 1>(rows);
+    if (rows < kRows) return SlabTileOf<Panel, kRows - 1>(rows);
   }
-  return &Tile<Panel, kPanels, kRows>;
+  return &Tile<Panel, kSlabPanels, kRows>;
 }
 
 // The tile of `rows` x PanelsFor(rows).
@@ -204,16 +205,17 @@ TileKernel NarrowTileOf(int rows) {
   return &Tile<Panel, PanelsFor(kRows), kRows>;
 }
 
-// sums [rows][panels][16] + bias into y, as args.then says.
+// sums [rows][panels][16] + bias into y, as args.then says; sums of padding panels go nowhere.
 inline HWY_NOINLINE void Finish(const LinearArgs& args, const LinearBlock& tile,
                                 const float* sums) {
   const F f;
   const std::int64_t first = tile.first_panel * kLine;
-  const std::int64_t last = tile.last_panel * kLine;
-  for (std::int64_t row = tile.first_row; row < tile.last_row; ++row) {
+  const std::int64_t last = std::min(tile.last_panel, args.panel_count) * kLine;
+  const std::int64_t stride = (tile.last_panel - tile.first_panel) * kLine;
+  for (std::int64_t row = tile.first_row; row < tile.last_row; ++row, sums += stride) {
     float* y = args.y + row * args.y_stride;
-    for (std::int64_t o = first; o < last; o += kLanes, sums += kLanes) {
-      const V p = hn::Add(hn::Load(f, sums), hn::Load(f, args.bias + o));
+    for (std::int64_t o = first; o < last; o += kLanes) {
+      const V p = hn::Add(hn::Load(f, sums + o - first), hn::Load(f, args.bias + o));
       switch (args.then) {
         case backend::Then::kStore:
           hn::Store(p, f, y + o);
@@ -247,18 +249,18 @@ void FewRows(const LinearArgs& args, const LinearBlock& block) {
   LinearBlock tile = block;
   for (; tile.first_panel < block.last_panel; tile.first_panel = tile.last_panel) {
     const bool whole = tile.first_panel + wide <= block.last_panel;
-    tile.last_panel = tile.first_panel + (whole ? wide : 1);
+    tile.last_panel = tile.first_panel + (whole ? wide : kSlabPanels);
     TileArgs t = TileAt(args, tile.first_panel, block.first_row);
     t.sums = sums;
-    (whole ? NarrowTileOf<Panel>(rows) : TileOf<Panel, 1>(rows))(t);
+    (whole ? NarrowTileOf<Panel>(rows) : SlabTileOf<Panel>(rows))(t);
     Finish(args, tile, sums);
   }
 }
 
-// The slab of `block` over kPanels panels at once.
-template <class Panel, int kPanels>
-void SlabPanels(const LinearArgs& args, const LinearBlock& block) {
-  HWY_ALIGN float sums[kSlabRows * kPanels * kLine];
+// The slab of `block`, which is kSlabPanels wide.
+template <class Panel>
+void Slab(const LinearArgs& args, const LinearBlock& block) {
+  HWY_ALIGN float sums[kSlabRows * kSlabPanels * kLine];
   const std::int64_t rows = block.last_row - block.first_row;
   const std::int64_t tiles = (rows + kTileRows - 1) / kTileRows;  // of equal height, give or take 1
   for (std::int64_t k = 0; k < args.inputs; k += kBlockInputs) {
@@ -269,8 +271,8 @@ void SlabPanels(const LinearArgs& args, const LinearBlock& block) {
       TileArgs t = TileAt(args, block.first_panel, tile.first_row);
       t.first_input = k;
       t.last_input = std::min(k + kBlockInputs, args.inputs);
-      t.sums = sums + (tile.first_row - block.first_row) * kPanels * kLine;
-      TileOf<Panel, kPanels>(static_cast<int>(tile.last_row - tile.first_row))(t);
+      t.sums = sums + (tile.first_row - block.first_row) * kSlabPanels * kLine;
+      SlabTileOf<Panel>(static_cast<int>(tile.last_row - tile.first_row))(t);
       if (t.last_input == args.inputs) Finish(args, tile, t.sums);
     }
   }
@@ -281,9 +283,8 @@ void LinearPart(const LinearArgs& args, const LinearBlock& block) {
   if (block.last_row - block.first_row <= kTileRows) return FewRows<Panel>(args, block);
   LinearBlock part = block;
   for (; part.first_panel < block.last_panel; part.first_panel = part.last_panel) {
-    const bool whole = part.first_panel + kSlabPanels <= block.last_panel;
-    part.last_panel = part.first_panel + (whole ? kSlabPanels : 1);
-    whole ? SlabPanels<Panel, kSlabPanels>(args, part) : SlabPanels<Panel, 1>(args, part);
+    part.last_panel = part.first_panel + kSlabPanels;
+    Slab<Panel>(args, part);
   }
 }
 

@@ -17,14 +17,18 @@ namespace codegen::cpu {
 namespace {
 
 constexpr int kRounds = 4;
+constexpr std::chrono::milliseconds kPatience{200};
 
-// The best of kRounds measurements of the amount that `work` reports, per nanosecond.
+// The amount that `work` reports per nanosecond, the best of a few rounds: fewer on a machine so
+// busy or slow that they would take long.
 double BestRate(absl::FunctionRef<double()> work) {
+  using Clock = std::chrono::steady_clock;
+  const auto start = Clock::now();
   double best = 0;
-  for (int round = 0; round < kRounds; ++round) {
-    const auto start = std::chrono::steady_clock::now();
+  for (int round = 0; round < kRounds && Clock::now() - start < kPatience; ++round) {
+    const auto round_start = Clock::now();
     const double amount = work();
-    const std::chrono::duration<double, std::nano> time = std::chrono::steady_clock::now() - start;
+    const std::chrono::duration<double, std::nano> time = Clock::now() - round_start;
     best = std::max(best, amount / time.count());
   }
   return best;

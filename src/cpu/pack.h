@@ -8,9 +8,9 @@
 //   bf16  line k / 2: 16 dwords, each inputs k (low half) and k + 1 of one output
 //   f16   half a line per input k: 16 halves
 //
-// Outputs are padded to 16 and bf16 inputs to 2 with zeros. A panel takes an odd number of lines:
-// several panels are read side by side, and with a power of two between them they would fall into
-// the same set of the L1 cache.
+// Outputs are padded to 16, panels to kPanelGroup and bf16 inputs to 2 with zeros. A panel takes an
+// odd number of lines: several panels are read side by side, and with a power of two between them
+// they would fall into the same set of the L1 cache.
 #ifndef CODEGEN_CPU_PACK_H_
 #define CODEGEN_CPU_PACK_H_
 

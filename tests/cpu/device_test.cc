@@ -118,11 +118,11 @@ TEST(MeasureMachine, FindsSpeedsOfThisPlanet) {
 
   EXPECT_EQ(speed.threads, 2);
   EXPECT_EQ(speed.isa, IsaName());
-  EXPECT_GT(speed.read_gb_s, 0.01);
+  EXPECT_GT(speed.read_gb_s, 0);
   EXPECT_LT(speed.read_gb_s, 10'000);
-  EXPECT_GT(speed.f32_gflops, 0.1);
+  EXPECT_GT(speed.f32_gflops, 0);
   EXPECT_LT(speed.f32_gflops, 100'000);
-  EXPECT_GT(speed.bf16_gflops, 0.1);
+  EXPECT_GT(speed.bf16_gflops, 0);
 }
 
 TEST(MeasureMachine, ProbesEveryInstructionSet) {
@@ -130,8 +130,8 @@ TEST(MeasureMachine, ProbesEveryInstructionSet) {
   for (const std::int64_t target : Targets()) {
     UseTarget(target);
     EXPECT_EQ(IsaName(), hwy::TargetName(target));
-    EXPECT_GT(MeasureF32Peak(*cpu.pool), 0.1);
-    EXPECT_GT(MeasureBf16Peak(*cpu.pool), 0.1);
+    EXPECT_GT(MeasureF32Peak(*cpu.pool), 0);
+    EXPECT_GT(MeasureBf16Peak(*cpu.pool), 0);
   }
   UseTarget(0);
 }
