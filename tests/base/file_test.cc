@@ -87,7 +87,9 @@ TEST(File, RefusesWhatMayNotBeRead) {
   std::filesystem::permissions(folder.Write("name.txt", ""), std::filesystem::perms::none);
   constexpr uid_t kNobody = 65534;
   const uid_t user = ::geteuid();
-  if (user == 0) ASSERT_EQ(::seteuid(kNobody), 0);  // root may read everything
+  if (user == 0) {  // root may read everything
+    ASSERT_EQ(::seteuid(kNobody), 0);
+  }
 
   EXPECT_THAT(File::Open(folder.Path("name.txt")), StatusIs(kPermissionDenied, "name.txt"));
 
