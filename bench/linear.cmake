@@ -1,1 +1,0 @@
-codegen_benchmark(linear_bench SOURCES linear.cc LINKS codegen_cpu)

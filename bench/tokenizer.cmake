@@ -1,1 +1,0 @@
-codegen_benchmark(tokenizer_bench SOURCES tokenizer.cc LINKS codegen_tokenizer)
