@@ -4,11 +4,15 @@
 #include <absl/status/status.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <barrier>
 #include <cstdint>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <set>
 #include <string>
@@ -58,6 +62,28 @@ TEST(ThreadPool, UsesAllThreadsAtOnce) {
     std::barrier<> all(4);
 
     pool->ParallelFor(4, [&](std::int64_t) { all.arrive_and_wait(); });
+  }
+}
+
+// Whether the kernel has put the thread to sleep.
+bool Sleeps(pid_t thread) {
+  std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/stat");
+  const std::string stat{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  const std::size_t name_end = stat.rfind(')');
+  return name_end != std::string::npos && stat.substr(name_end, 3) == ") S";
+}
+
+TEST(ThreadPool, WakesParkedWorkers) {
+  const auto pool = MakePool(3);
+  for (int region = 0; region < 3; ++region) {
+    std::barrier<> all(3);
+    std::vector<pid_t> threads(3);
+    pool->ParallelForWorkers(3, [&](std::int64_t, int worker) {
+      threads[static_cast<std::size_t>(worker)] = static_cast<pid_t>(syscall(SYS_gettid));
+      all.arrive_and_wait();
+    });
+
+    while (!Sleeps(threads[1]) || !Sleeps(threads[2])) std::this_thread::yield();
   }
 }
 
