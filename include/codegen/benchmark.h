@@ -15,7 +15,7 @@
 
 namespace codegen {
 
-// Peaks measured just before the model, with the model's threads.
+// Peaks with the model's threads: the better of two probes, just before and just after the model.
 struct MachineSpeed {
   int threads = 0;
   std::string isa = {};   // the instruction set that the kernels were dispatched to
