@@ -16,11 +16,14 @@ step "2/3 Building build/release"
 cmake --preset release --log-level=WARNING > /dev/null
 cmake --build --preset release --target codegen_cli
 
-prompt=${1:-'def fibonacci(n):
+prompt=${1:-'def find(items, target):
+    for i, item in enumerate(items):
 '}
-step "3/3 Completing a prompt, greedily, at most 64 tokens"
+step "3/3 Completing a prompt, greedily, up to a blank line or 64 tokens"
 set -- build/release/examples/cli/codegen complete --model examples/models/codegen-tiny-python \
-  --prompt "$prompt" --max-new-tokens 64
-printf '%s complete --model examples/models/codegen-tiny-python --max-new-tokens 64 --prompt ...\n\n%s' "$1" "$prompt"
+  --prompt "$prompt" --max-new-tokens 64 --stop '
+
+'
+printf '%s complete --model examples/models/codegen-tiny-python --prompt ...\n\n%s' "$1" "$prompt"
 "$@"
 printf '\n\nMore: %s --help\n' "$1"

@@ -23,12 +23,14 @@ int main(int argc, char** argv) {
     return 1;
   }
 
-  const char* prompt = argc > 2 ? argv[2] : "def fibonacci(n):\n";
+  const char* prompt =
+      argc > 2 ? argv[2] : "def find(items, target):\n    for i, item in enumerate(items):\n";
   auto completion =
-      session->Complete({.prompt = prompt, .max_new_tokens = 48}, [](std::string_view text) {
-        std::fwrite(text.data(), 1, text.size(), stdout);
-        return codegen::Next::kContinue;
-      });
+      session->Complete({.prompt = prompt, .max_new_tokens = 48, .stop = {.strings = {"\n\n"}}},
+                        [](std::string_view text) {
+                          std::fwrite(text.data(), 1, text.size(), stdout);
+                          return codegen::Next::kContinue;
+                        });
   if (!completion.ok()) {
     std::cerr << completion.status() << '\n';
     return 1;

@@ -20,7 +20,6 @@ import argparse
 import ast
 import hashlib
 import json
-import math
 import pathlib
 import re
 import sysconfig
@@ -34,8 +33,11 @@ QKV_GROUPS = 4  # fixed in every CodeGen1 reader
 # ---------------------------------------------------------------------------------- collect
 
 # How often the documents of a source enter the training stream; 1 if not named. A source below 1
-# keeps that share of its files. Short everyday code is rare in libraries, hence the weights above 1.
-WEIGHTS = {"algorithms": 4, "more-itertools": 2, "toolz": 2, "boltons": 2, "cpython": 2, "cpython-test": 0.5}
+# keeps that share of its files. Short everyday code is rare in libraries, hence the weights above 1;
+# what an hour of CPU can read is about 20 M tokens, hence those below.
+WEIGHTS = {"algorithms": 5, "more-itertools": 2, "toolz": 2, "boltons": 2, "cpython": 2, "cpython-test": 0.25,
+           "pandas": 0.3, "scikit-learn": 0.4, "mypy": 0.3, "django": 0.5, "twisted": 0.4, "nltk": 0.5,
+           "xarray": 0.3, "dask": 0.5}
 SKIPPED_FOLDERS = {"tests", "testing", "_vendor", "vendored", "lib2to3", "site-packages", "encodings", "pydoc_data",
                    "locale", "data", "cjkencodings", "migrations", "__pycache__", "unicode_codes"}
 HELD_OUT_SHARE = 0.025
@@ -184,12 +186,41 @@ def build_model(args):
     from torch.nn import functional as F
 
     embd, heads, dim, rotary = args.embd, args.heads, args.embd // args.heads, args.rotary
+    dtype = torch.bfloat16 if args.bf16 else torch.float32
 
     def rotate(x, turn):
-        """x [batch, heads, time, dim]: GPT-J's interleaved pairs (x[2i], x[2i+1]) turned by pos * 10000^(-2i/R)."""
-        pairs = torch.view_as_complex(x[..., :rotary].float().unflatten(-1, (-1, 2)).contiguous())
-        turned = torch.view_as_real(pairs * turn[: x.shape[2]]).flatten(-2).to(x.dtype)
-        return torch.cat([turned, x[..., rotary:]], -1)
+        """x [batch, time, heads, dim]: GPT-J's interleaved pairs (x[2i], x[2i+1]) turned by pos * 10000^(-2i/R)."""
+        first, rest = x.split([rotary, dim - rotary], -1)
+        even, odd = first.unflatten(-1, (-1, 2)).unbind(-1)
+        cos, sin = turn
+        turned = torch.stack([even * cos - odd * sin, odd * cos + even * sin], -1).flatten(-2)
+        return torch.cat([turned, rest], -1)
+
+    class HeadLoss(torch.autograd.Function):
+        """Mean cross entropy of the head, its gradient made on the way: a chunk of logits never leaves the cache."""
+
+        @staticmethod
+        def forward(ctx, h, weight, bias, targets):
+            w, h = weight.to(dtype), h.to(dtype)
+            dh, dw, db, total = torch.empty_like(h), torch.zeros_like(weight), torch.zeros_like(bias), 0.0
+            for i in range(0, len(h), 256):
+                part, target = h[i:i + 256], targets[i:i + 256, None]
+                p = (part @ w.T).float().add_(bias)
+                top = p.amax(1, keepdim=True)
+                picked = p.gather(1, target)
+                sums = p.sub_(top).exp_().sum(1, keepdim=True)
+                total += (sums.log() + top - picked).sum().item()
+                p.div_(sums).scatter_add_(1, target, torch.full_like(picked, -1.0)).div_(len(h))
+                db += p.sum(0)
+                p = p.to(dtype)
+                dh[i:i + 256] = p @ w
+                dw += p.T @ part
+            ctx.save_for_backward(dh.float(), dw, db)
+            return torch.tensor(total / len(h))
+
+        @staticmethod
+        def backward(ctx, _):
+            return *ctx.saved_tensors, None
 
     class Block(nn.Module):
         """x + attention(norm(x)) + mlp(norm(x)): one norm, both branches in parallel."""
@@ -204,9 +235,10 @@ def build_model(args):
 
         def forward(self, x, turn):
             batch, steps, _ = x.shape
-            h = self.ln_1(x)
-            q, k, v = self.qkv(h).view(batch, steps, 3, heads, dim).permute(2, 0, 3, 1, 4)
-            attended = F.scaled_dot_product_attention(rotate(q, turn), rotate(k, turn), v, is_causal=True)
+            h = self.ln_1(x).to(dtype)
+            q, k, v = self.qkv(h).view(batch, steps, 3, heads, dim).unbind(2)
+            q, k, v = (t.transpose(1, 2) for t in (rotate(q, turn), rotate(k, turn), v))
+            attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
             attended = self.out(attended.transpose(1, 2).reshape(batch, steps, embd))
             return attended + self.fc_out(F.gelu(self.fc_in(h), approximate="tanh")) + x
 
@@ -218,7 +250,8 @@ def build_model(args):
             self.ln_f = nn.LayerNorm(embd, eps=1e-5)
             self.lm_head = nn.Linear(embd, args.vocab)
             angle = torch.outer(torch.arange(args.context), 10000.0 ** (-torch.arange(0, rotary, 2) / rotary))
-            self.register_buffer("turn", torch.polar(torch.ones_like(angle), angle), persistent=False)
+            turn = torch.stack([angle.cos(), angle.sin()])[:, None, :, None].to(dtype)  # [2, 1, time, 1, R/2]
+            self.register_buffer("turn", turn, persistent=False)
             nn.init.normal_(self.wte.weight, std=0.5)
             nn.init.normal_(self.lm_head.weight, std=0.01)
             for block in self.blocks:
@@ -231,8 +264,9 @@ def build_model(args):
         def forward(self, tokens, targets):
             x = self.wte(tokens)
             for block in self.blocks:
-                x = block(x, self.turn)
-            return F.cross_entropy(self.lm_head(self.ln_f(x)).float().flatten(0, 1), targets.flatten())
+                x = block(x, self.turn[:, :, : tokens.shape[1]])
+            head = self.lm_head
+            return HeadLoss.apply(self.ln_f(x).flatten(0, 1), head.weight, head.bias, targets.flatten())
 
     return Model()
 
@@ -280,6 +314,21 @@ class Clock:
         return min(1.0, max(self.active / self.budget, (time.time() - self.start) / self.deadline))
 
 
+class Threads:
+    """Two threads in lockstep are slower than one when somebody else has one of the cores: both are tried now and
+    then, and the faster is kept until the next trial."""
+
+    def __init__(self, most, every=24):
+        self.most, self.every, self.seconds = most, every, {}
+
+    def choose(self, step):
+        trial = {0: 1, 1: self.most}.get(step % self.every)
+        return trial or min(self.seconds, key=self.seconds.get, default=self.most)
+
+    def measured(self, threads, seconds):
+        self.seconds[threads] = seconds
+
+
 def windows(documents, context, batch, seed):
     """Endless [batch, context + 1] windows of the packed stream; documents and windows are shuffled every epoch."""
     import numpy as np
@@ -310,6 +359,7 @@ def train(args):
 
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
+    threads = Threads(args.threads)
     dtype = torch.bfloat16 if args.bf16 else torch.float32
     documents = encode(args.work, held_out=False)
     print(f"{sum(len(d[0]) for d in documents)} tokens, {sum(len(d[0]) * d[1] for d in documents)} with repeats",
@@ -324,13 +374,21 @@ def train(args):
     adam = torch.optim.AdamW(others, lr=1.0, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
 
     clock, done = Clock(args), dict(steps=0, tokens=0)
-    saved = reported = time.time()
-    smooth = None
-    for rows in windows(documents, args.context, args.batch, args.seed):
-        began, progress = time.time(), clock.progress()
-        if progress >= 1:
-            break
-        rate = min(1.0, (done["steps"] + 1) / 100) * min(1.0, 1.3 * (1 - progress))  # warm up, hold a while, to zero
+    if args.resume:  # weights and clock only: the optimisers find their momentum again within some steps
+        before = torch.load(args.work / "checkpoint.pt")
+        model.load_state_dict(before["model"])
+        done.update({k: before["facts"][k] for k in done})
+        clock.active = before["facts"]["active_seconds"]
+    begun, warm_up = done["steps"], 20 if args.resume else 100
+    saved, smooth = time.time(), None
+    short = windows(documents, args.context // 2, args.batch * 2, args.seed + begun)  # attention costs half
+    full = windows(documents, args.context, args.batch, args.seed + begun + 1)
+    while (progress := clock.progress()) < 1:
+        rows = next(short if progress < 0.6 else full)
+        began = time.time()
+        torch.set_num_threads(threads.choose(done["steps"]))
+        # Warm up, hold for a quarter of the time, then straight to zero.
+        rate = min(1.0, (done["steps"] - begun + 1) / warm_up) * min(1.0, 1.3 * (1 - progress))
         with torch.autocast("cpu", dtype, enabled=args.bf16):
             loss = model(rows[:, :-1], rows[:, 1:])
         loss.backward()
@@ -342,14 +400,15 @@ def train(args):
         done["tokens"] += rows[:, 1:].numel()
         smooth = loss.item() if smooth is None else 0.97 * smooth + 0.03 * loss.item()
         clock.add(time.time() - began)
+        threads.measured(torch.get_num_threads(), time.time() - began)
         if done["steps"] % 50 == 0:
             print(f"step {done['steps']} tokens {done['tokens']} progress {progress:.3f} loss {smooth:.4f} "
-                  f"{done['tokens'] / clock.active:.0f} tokens/s", flush=True)
+                  f"{done['tokens'] / clock.active:.0f} tokens/s, last step by threads {threads.seconds}", flush=True)
         if time.time() - saved > 240:
             saved = time.time()
             print(f"  held-out {held_out_loss(model, check[:4], dtype):.4f}", flush=True)
             save(args, model, done, clock)
-    print(f"  held-out {held_out_loss(model, check, torch.float32):.4f} at the end", flush=True)
+    print(f"  held-out {held_out_loss(model, check, dtype):.4f} at the end", flush=True)
     save(args, model, done, clock)
 
 
@@ -391,6 +450,7 @@ def export(args):
         tensors[name] = t.half().contiguous()
     args.out.mkdir(parents=True, exist_ok=True)
     save_file(tensors, str(args.out / "model.safetensors"), metadata={"format": "pt"})
+    (args.out / "model.safetensors").chmod(0o644)
     shutil.copyfile(args.work / "tokenizer.json", args.out / "tokenizer.json")
     end = Tokenizer.from_file(str(args.out / "tokenizer.json")).token_to_id(END)
     config = dict(
@@ -413,16 +473,17 @@ def main():
     parser.add_argument("--vocab", type=int, default=4096)
     parser.add_argument("--context", type=int, default=512)
     parser.add_argument("--embd", type=int, default=256)
-    parser.add_argument("--layers", type=int, default=5)
+    parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--rotary", type=int, default=32)
-    parser.add_argument("--batch", type=int, default=12, help="windows a step")
+    parser.add_argument("--batch", type=int, default=8, help="windows a step")
     parser.add_argument("--muon-rate", type=float, default=0.02)
     parser.add_argument("--adam-rate", type=float, default=0.004)
     parser.add_argument("--minutes", type=float, default=75, help="time in steps, pauses not counted")
     parser.add_argument("--deadline-minutes", type=float, help="wall time after which the schedule is over anyhow")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--bf16", action="store_true", help="autocast; pays on CPUs with bf16 dot products")
+    parser.add_argument("--resume", action="store_true", help="go on from checkpoint.pt")
     parser.add_argument("--seed", type=int, default=7)
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
