@@ -1,5 +1,5 @@
 #!/bin/sh
-# From a fresh clone on Debian 12, Ubuntu 24.04 or later to completed code: installs what is missing, builds the
+# From a fresh clone on Debian 12 (or a system with its packages) to completed code: installs what is missing, builds the
 # command-line program and completes a prompt with the small model that the repository ships, on the CPU.
 #
 #   examples/quickstart.sh [PROMPT]
