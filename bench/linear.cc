@@ -2,7 +2,8 @@
 //
 // Linear at the shapes of CodeGen1-350M, against what the machine can do at that moment: a decode
 // step is all matrices once at 1 to 16 rows (share of the measured read bandwidth), a prompt is the
-// matrices of one layer at 64 to 512 rows (share of the measured f32 peak).
+// matrices of one layer at 32 to 512 rows (share of the measured peak of the instructions that the
+// format is multiplied with).
 //
 //   linear_bench --benchmark_filter=decode
 #include <absl/status/statusor.h>
@@ -23,6 +24,7 @@
 #include "codegen/options.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/cpu_device.h"
+#include "cpu/isa.h"
 #include "cpu/machine.h"
 
 namespace codegen::cpu {
@@ -35,8 +37,21 @@ constexpr int kLayers = 20;
 
 struct Machine {
   std::unique_ptr<base::ThreadPool> pool = *base::ThreadPool::Create(base::UsableCpus());
-  CpuDevice device{*pool};
+  CpuDevice device{*pool, {.precision = ComputePrecision::kFast}};
   CpuBackend backend{device};
+
+  // Of the instructions that a format is multiplied with.
+  double MeasurePeak(WeightFormat format) {
+    switch (device.KernelFor(format).activations) {
+      case cpu::Activations::kInt8:
+        return MeasureInt8Peak(*pool, BestLevel());
+      case cpu::Activations::kBf16:
+        return MeasureBf16Peak(*pool, BestLevel());
+      case cpu::Activations::kF32:
+        break;
+    }
+    return MeasureF32Peak(*pool, BestLevel());
+  }
 
   Tensor MakeTensor(std::int64_t rows, std::int64_t columns) {
     Tensor tensor = *device.MakeTensor(rows, columns);
@@ -73,8 +88,8 @@ struct Layer {
   Weight qkv, out, up, down;
 };
 
-struct Activations {
-  Activations(Machine& machine, std::int64_t rows)
+struct Buffers {
+  Buffers(Machine& machine, std::int64_t rows)
       : x(machine.MakeTensor(rows, kWidth)),
         qkv(machine.MakeTensor(rows, 3 * kWidth)),
         inner(machine.MakeTensor(rows, kInner)),
@@ -109,41 +124,43 @@ void Decode(benchmark::State& state) {
   std::vector<Layer> layers;
   for (int i = 0; i < kLayers; ++i) layers.emplace_back(machine, FormatOf(state));
   const Weight head = machine.MakeWeight(kVocabulary, kWidth, FormatOf(state));
-  Activations activations(machine, state.range(1));
+  Buffers buffers(machine, state.range(1));
   Tensor logits = machine.MakeTensor(state.range(1), kVocabulary);
-  const double before = MeasureReadBandwidth(*machine.pool);
+  const double before = MeasureReadBandwidth(*machine.pool, BestLevel());
   for (auto _ : state) {
-    for (const Layer& layer : layers) activations.Run(machine, layer);
-    machine.backend.Linear(activations.y, head, backend::Then::kStore, logits);
+    for (const Layer& layer : layers) buffers.Run(machine, layer);
+    machine.backend.Linear(buffers.y, head, backend::Then::kStore, logits);
   }
   Report(state, "GB/s", static_cast<double>(kLayers * layers[0].bytes() + head.panels.size()),
-         before, MeasureReadBandwidth(*machine.pool));
+         before, MeasureReadBandwidth(*machine.pool, BestLevel()));
 }
 
 void Prefill(benchmark::State& state) {
   Machine machine;
   const Layer layer(machine, FormatOf(state));
-  Activations activations(machine, state.range(1));
-  const double before = MeasureF32Peak(*machine.pool);
-  for (auto _ : state) activations.Run(machine, layer);
+  Buffers buffers(machine, state.range(1));
+  const double before = machine.MeasurePeak(FormatOf(state));
+  for (auto _ : state) buffers.Run(machine, layer);
   Report(state, "GFLOP/s", Layer::kFlops * static_cast<double>(state.range(1)), before,
-         MeasureF32Peak(*machine.pool));
+         machine.MeasurePeak(FormatOf(state)));
 }
 
 constexpr auto kF32 = static_cast<std::int64_t>(WeightFormat::kF32);
 constexpr auto kBf16 = static_cast<std::int64_t>(WeightFormat::kBf16);
+constexpr auto kInt8 = static_cast<std::int64_t>(WeightFormat::kInt8);
+constexpr auto kInt4 = static_cast<std::int64_t>(WeightFormat::kInt4);
 constexpr auto kF16 = static_cast<std::int64_t>(WeightFormat::kF16);
 
 BENCHMARK(Decode)
     ->Name("decode")
     ->ArgNames({"format", "rows"})
-    ->ArgsProduct({{kF32, kBf16, kF16}, {1, 2, 4, 8, 16}})
+    ->ArgsProduct({{kF32, kBf16, kF16, kInt8, kInt4}, {1, 2, 4, 8, 16}})
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);
 BENCHMARK(Prefill)
     ->Name("prefill")
     ->ArgNames({"format", "rows"})
-    ->ArgsProduct({{kF32, kBf16, kF16}, {32, 64, 128, 256, 512}})
+    ->ArgsProduct({{kF32, kBf16, kF16, kInt8, kInt4}, {32, 64, 128, 256, 512}})
     ->UseRealTime()
     ->Unit(benchmark::kMillisecond);
 

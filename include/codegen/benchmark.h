@@ -18,11 +18,11 @@ namespace codegen {
 // Peaks with the model's threads: the better of two probes, just before and just after the model.
 struct MachineSpeed {
   int threads = 0;
-  std::string isa = {};   // the instruction set that the kernels were dispatched to
+  std::string isa = {};   // CpuFeaturesName of the instructions that the model runs on
   double read_gb_s = 0;   // reading memory much larger than the caches, 1e9 bytes per second
   double f32_gflops = 0;  // multiply-adds on float32 in registers, two operations each
-  double bf16_gflops =
-      0;  // the same on bfloat16: dot-product instructions where there are any, else widened to f32
+  double bf16_gflops = 0;  // the same on bfloat16: dot products where isa has them, else as float32
+  double int8_gops = 0;    // the same on int8: dot products where isa has them, else as int16
 };
 
 struct BenchmarkOptions {

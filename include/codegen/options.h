@@ -6,19 +6,24 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 
 namespace codegen {
 
-// How weight matrices are held in memory. Activations are always float32.
+class ThreadPool;
+
+// How weight matrices are held in memory.
 enum class WeightFormat {
   kAuto,  // each matrix in the type it is stored in
   kF32,
   kBf16,  // rounded to nearest even where the file holds more
   kF16,
+  kInt8,  // 8 bits and a float32 scale per row (an output of the matrix)
+  kInt4,  // 4 bits, and a float16 scale and minimum for each group of inputs of a row
 };
 
-// "auto", "f32", "bf16" or "f16".
+// "auto", "f32", "bf16", "f16", "int8" or "int4".
 constexpr const char* WeightFormatName(WeightFormat format) {
   switch (format) {
     case WeightFormat::kAuto:
@@ -29,8 +34,69 @@ constexpr const char* WeightFormatName(WeightFormat format) {
       return "bf16";
     case WeightFormat::kF16:
       return "f16";
+    case WeightFormat::kInt8:
+      return "int8";
+    case WeightFormat::kInt4:
+      return "int4";
   }
   return "";
+}
+
+// In what the products of activations and weights are computed. Between them activations are
+// float32 always, and every sum is float32 or an exact integer.
+enum class ComputePrecision {
+  // Activations as float32, weights as the exact numbers that their format stands for.
+  kExact,
+  // What the CPU multiplies fastest. int8 and int4 weights meet activations rounded to int8, one
+  // scale per token, on every CPU with the same result to the bit. bf16 weights meet activations
+  // rounded to bf16 where the CPU has fast instructions for it (CpuFeatures::kAvx512Bf16, kAmx), and
+  // float32 ones elsewhere. f16 and f32 weights: as kExact.
+  kFast,
+};
+
+// "exact" or "fast".
+constexpr const char* ComputePrecisionName(ComputePrecision precision) {
+  return precision == ComputePrecision::kExact ? "exact" : "fast";
+}
+
+// How the keys and values of past tokens are held.
+enum class KvFormat {
+  kAuto,  // bf16; f32 where the precision is kExact
+  kF32,
+  kBf16,  // rounded to nearest even, half the memory
+};
+
+// "auto", "f32" or "bf16".
+constexpr const char* KvFormatName(KvFormat format) {
+  switch (format) {
+    case KvFormat::kAuto:
+      return "auto";
+    case KvFormat::kF32:
+      return "f32";
+    case KvFormat::kBf16:
+      return "bf16";
+  }
+  return "";
+}
+
+// Instruction sets that there are kernels for, each including those before it. On Arm there is
+// kPortable alone, which is NEON.
+enum class CpuFeatures {
+  kAuto,        // the best that this CPU is known to run fast
+  kPortable,    // what the compiler takes for granted (SSE2 on x86-64)
+  kSse4,
+  kAvx2,        // with FMA and F16C
+  kAvx512,      // F, BW, CD, DQ, VL
+  kAvx512Vnni,  // dot products of int8
+  kAvx512Bf16,  // dot products of bf16; automatic on AMD, slower than float32 ones on Intel
+  kAmx,         // tiles of int8 and bf16; automatic where the CPU describes its tiles
+};
+
+// "auto", "portable", "sse4", "avx2", "avx512", "avx512-vnni", "avx512-bf16" or "amx".
+constexpr const char* CpuFeaturesName(CpuFeatures features) {
+  constexpr const char* kNames[] = {"auto",   "portable",    "sse4",        "avx2",
+                                    "avx512", "avx512-vnni", "avx512-bf16", "amx"};
+  return kNames[static_cast<int>(features)];
 }
 
 // Which kinds of weight files may be opened. Both readers only ever read: neither can run code from
@@ -54,10 +120,22 @@ struct LoadProgress {
 
 struct LoadOptions {
   Device device = Device::Cpu();
-  WeightFormat weights = WeightFormat::kAuto;
-  // Threads of the model's compute pool, the calling thread included; 0 takes one per CPU that the
-  // process may use (affinity and cgroup quota). At most Limits::threads.
+  WeightFormat weights = WeightFormat::kAuto;  // of the matrices of the blocks
+  // Of the embedding and the output matrix (lm_head). kAuto: as `weights`, but int8 where that is
+  // int4: their rows are what the model says in the end. An embedding is never less than int8.
+  WeightFormat head_weights = WeightFormat::kAuto;
+  ComputePrecision precision = ComputePrecision::kFast;
+  KvFormat kv_cache = KvFormat::kAuto;
+  // Instructions to use. Anything but kAuto must be among what this CPU and system run, else
+  // FAILED_PRECONDITION naming the best that is: for tests, comparisons, and machines of different
+  // ages that are to give the same bits.
+  CpuFeatures cpu_features = CpuFeatures::kAuto;
+  // Threads of the model's compute pool, the calling thread included; 0 takes one per physical core
+  // that the process may use (affinity and cgroup quota). At most Limits::threads.
   int threads = 0;
+  // Compute on the threads of this pool instead (thread_pool.h); `threads` must then be 0. Models of
+  // one process that share a pool take turns instead of crowding each other out.
+  std::shared_ptr<ThreadPool> thread_pool = {};
   // A folder to read the tokenizer from instead of the model's own. CodeGen2.5 publishes its tokenizer
   // as Python code only, so give it any CodeGen1, CodeGen2 or GPT-2 folder (tokenizer.json, vocab.json
   // + merges.txt, vocab.bpe or gpt2.tiktoken), from which its vocabulary is built.

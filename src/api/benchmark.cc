@@ -186,6 +186,7 @@ MachineSpeed Best(MachineSpeed a, const MachineSpeed& b) {
   a.read_gb_s = std::max(a.read_gb_s, b.read_gb_s);
   a.f32_gflops = std::max(a.f32_gflops, b.f32_gflops);
   a.bf16_gflops = std::max(a.bf16_gflops, b.bf16_gflops);
+  a.int8_gops = std::max(a.int8_gops, b.int8_gops);
   return a;
 }
 

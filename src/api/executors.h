@@ -22,9 +22,8 @@ struct OnDevice {
   std::function<MachineSpeed()> measure = {};
 };
 
-// `threads` >= 0, 0 for all that the process may use. Errors: as Loader::Load; RESOURCE_EXHAUSTED
-// (threads).
-absl::StatusOr<OnDevice> LoadOnCpu(int threads, const model::TensorSource& source,
+// Errors: as Loader::Load; RESOURCE_EXHAUSTED (threads); FAILED_PRECONDITION (cpu_features).
+absl::StatusOr<OnDevice> LoadOnCpu(const LoadOptions& options, const model::TensorSource& source,
                                    model::RowInspector& inspector, const model::LoadPlan& plan);
 
 }  // namespace codegen::api

@@ -6,6 +6,7 @@
 #include "base/usable_cpus.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/cpu_device.h"
+#include "cpu/isa.h"
 #include "cpu/machine.h"
 #include "model/executor_of.h"
 
@@ -15,16 +16,17 @@ namespace {
 // The threads that compute, and the device they serve.
 class CpuHost {
  public:
-  explicit CpuHost(std::unique_ptr<base::ThreadPool> pool)
-      : pool_(std::move(pool)), device_(*pool_) {}
+  CpuHost(std::unique_ptr<base::ThreadPool> pool, const cpu::CpuOptions& options)
+      : pool_(std::move(pool)), device_(*pool_, options) {}
   cpu::CpuDevice& device() { return device_; }
   MachineSpeed Measure() const {
-    const cpu::MachineSpeed speed = cpu::MeasureMachine(*pool_);
+    const cpu::MachineSpeed speed = cpu::MeasureMachine(*pool_, device_.kernels().level);
     return {.threads = speed.threads,
-            .isa = speed.isa,
+            .isa = CpuFeaturesName(speed.level),
             .read_gb_s = speed.read_gb_s,
             .f32_gflops = speed.f32_gflops,
-            .bf16_gflops = speed.bf16_gflops};
+            .bf16_gflops = speed.bf16_gflops,
+            .int8_gops = speed.int8_gops};
   }
 
  private:
@@ -45,11 +47,14 @@ absl::StatusOr<OnDevice> LoadLayers(std::shared_ptr<CpuHost> host,
 
 }  // namespace
 
-absl::StatusOr<OnDevice> LoadOnCpu(int threads, const model::TensorSource& source,
+absl::StatusOr<OnDevice> LoadOnCpu(const LoadOptions& options, const model::TensorSource& source,
                                    model::RowInspector& inspector, const model::LoadPlan& plan) {
+  CODEGEN_ASSIGN_OR_RETURN(const CpuFeatures level, cpu::ChooseLevel(options.cpu_features));
+  const int threads = options.threads == 0 ? base::UsableCpus() : options.threads;
   CODEGEN_ASSIGN_OR_RETURN(std::unique_ptr<base::ThreadPool> pool,
-                           base::ThreadPool::Create(threads == 0 ? base::UsableCpus() : threads));
-  auto host = std::make_shared<CpuHost>(std::move(pool));
+                           base::ThreadPool::Create(threads));
+  auto host = std::make_shared<CpuHost>(
+      std::move(pool), cpu::CpuOptions{.level = level, .precision = options.precision});
   if (plan.config.architecture == model::Architecture::kLlama) {
     return LoadLayers<model::LlamaLayerOf<cpu::CpuDevice>>(std::move(host), source, inspector,
                                                            plan);

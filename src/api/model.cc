@@ -138,7 +138,7 @@ absl::Status LoadWeights(const model::TensorSource& source, const LoadOptions& o
       .format = options.weights,
       .on_tensor = ProgressOf(options, state.memory, state.info.weight_bytes)};
   CODEGEN_ASSIGN_OR_RETURN(state.on_device,
-                           api::LoadOnCpu(options.threads, source, inspector, plan));
+                           api::LoadOnCpu(options, source, inspector, plan));
   state.info.fingerprint = inspector.Fingerprint();
   return absl::OkStatus();
 }

@@ -270,11 +270,15 @@ void AttendRows(const AttendArgs& a) {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include "cpu/dispatch.h"
+
 namespace codegen::cpu {
 
 HWY_EXPORT(AttendRows);
 
-void AttendBlock(const AttendArgs& args) { HWY_DYNAMIC_DISPATCH(AttendRows)(args); }
+void AddAttention(Kernels& kernels) {
+  kernels.attend = CODEGEN_VERSION_FOR(kernels.level, AttendRows);
+}
 
 }  // namespace codegen::cpu
 #endif

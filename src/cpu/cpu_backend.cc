@@ -13,32 +13,47 @@
 namespace codegen::cpu {
 namespace {
 
-LinearKernel KernelOf(WeightFormat format) {
-  switch (format) {
-    case WeightFormat::kBf16:
-      return LinearBf16Kernel();
-    case WeightFormat::kF16:
-      return LinearF16Kernel();
-    case WeightFormat::kAuto:
-    case WeightFormat::kF32:
-      break;
-  }
-  return LinearF32Kernel();
+// Panels that a task takes: as many as are read side by side for so few rows (linear.h), but
+// leaving every thread a few tasks to even out their speeds.
+std::int64_t PanelsPerTask(const LinearKernel& kernel, std::int64_t rows, std::int64_t panels,
+                           int threads) {
+  const bool few = rows <= kernel.tile_rows;
+  std::int64_t count = few ? kernel.few_panels[static_cast<std::size_t>(rows)] : kPanelGroup;
+  while (count > kPanelGroup && panels < 4 * count * threads) count /= 2;
+  return std::max(count, kPanelGroup);
 }
 
-// Panels that a task takes: as many as are read side by side for so few rows (linear-inl.h), but
-// leaving every thread a few tasks to even out their speeds.
-std::int64_t PanelsPerTask(std::int64_t rows, std::int64_t panels, int threads) {
-  std::int64_t count = rows <= 2 ? 8 : rows <= 6 ? 4 : 2;
-  while (count > kPanelGroup && panels < 4 * count * threads) count /= 2;
-  return count;
+LinearArgs Product(Activations activations, const Tensor& x, const Weight& w, backend::Then then,
+                   Tensor& y) {
+  LinearArgs args{.panels = w.panels.data(),
+                  .panel_bytes = w.panel_bytes,
+                  .panel_count = (w.outputs + kLine - 1) / kLine,
+                  .w_scale = w.scales.as<float>().data(),
+                  .bias = w.bias.as<float>().data(),
+                  .y = y.row(0),
+                  .y_stride = y.stride(),
+                  .inputs = w.inputs,
+                  .then = then};
+  if (activations == Activations::kF32) {
+    args.x = reinterpret_cast<const std::byte*>(x.row(0));
+    args.x_stride = x.stride() * static_cast<std::int64_t>(sizeof(float));
+    return args;
+  }
+  const NarrowRow first = x.narrow(0);
+  args.x = first.elements;
+  args.x_stride = x.narrow_stride();
+  args.group_sums = reinterpret_cast<const std::byte*>(first.group_sums);
+  args.x_scale = reinterpret_cast<const std::byte*>(first.scale);
+  args.x_total = reinterpret_cast<const std::byte*>(first.total);
+  return args;
 }
 
 // The rotations, appends and attentions of one call. Its tasks are (block of rows, head) pairs.
 class Attention {
  public:
-  Attention(const Tensor& x, const backend::Rows& rows, KvLayer& kv, Tensor& y)
-      : x_(x), rows_(rows), heads_(kv.heads), kv_(kv), y_(y) {}
+  Attention(const Kernels& kernels, const Tensor& x, const backend::Rows& rows, KvLayer& kv,
+            Tensor& y)
+      : kernels_(kernels), x_(x), rows_(rows), heads_(kv.heads), kv_(kv), y_(y) {}
 
   // q of `row` and head into y (where the output will be), k and v into their page.
   void Append(std::int64_t sequence, std::int64_t row, int head) {
@@ -60,7 +75,7 @@ class Attention {
   void Attend(std::int64_t sequence, std::int64_t first, std::int64_t last, int head,
               float* scratch) {
     float* y = y_.row(first) + std::int64_t{head} * heads_.dim;
-    AttendBlock({.q = y,
+    kernels_.attend({.q = y,
                  .q_stride = y_.stride(),
                  .keys = Keys(head),
                  .values = Values(head),
@@ -106,6 +121,7 @@ class Attention {
     return kv_.buffer.as<float>().data() + heads_.count * kv_.key_floats + head * kv_.value_floats;
   }
 
+  const Kernels& kernels_;
   const Tensor& x_;
   const backend::Rows& rows_;
   const backend::Heads& heads_;
@@ -136,14 +152,25 @@ void CpuBackend::Embed(std::span<const TokenId> tokens, const Embedding& e, Tens
   ForEachRow(y.rows(), e.columns, [&](std::int64_t t) {
     const std::int64_t token = tokens[static_cast<std::size_t>(t)];
     CODEGEN_DCHECK(token >= 0 && token < e.rows);
-    WidenRow(e.elements.data() + token * e.row_bytes, e.format, e.columns, y.row(t));
+    const std::byte* row = e.elements.data() + token * e.row_bytes;
+    switch (e.format) {
+      case WeightFormat::kBf16:
+        return kernels_.widen_bf16(row, e.columns, y.row(t));
+      case WeightFormat::kF16:
+        return kernels_.widen_f16(row, e.columns, y.row(t));
+      case WeightFormat::kInt8:
+        return kernels_.widen_int8(row, e.scales.as<float>()[static_cast<std::size_t>(token)],
+                                   e.columns, y.row(t));
+      default:
+        return kernels_.widen_f32(row, e.columns, y.row(t));
+    }
   });
 }
 
 void CpuBackend::LayerNorm(const Tensor& x, const Norm& n, Tensor& y) {
   CODEGEN_DCHECK(x.rows() == y.rows() && x.columns() == n.columns && y.columns() == n.columns);
   ForEachRow(x.rows(), n.columns, [&](std::int64_t t) {
-    LayerNormRow({.x = x.row(t),
+    kernels_.layer_norm({.x = x.row(t),
                   .gain = n.gain.as<float>().data(),
                   .bias = n.bias.as<float>().data(),
                   .columns = n.columns,
@@ -155,7 +182,7 @@ void CpuBackend::LayerNorm(const Tensor& x, const Norm& n, Tensor& y) {
 void CpuBackend::RmsNorm(const Tensor& x, const Norm& n, Tensor& y) {
   CODEGEN_DCHECK(x.rows() == y.rows() && x.columns() == n.columns && y.columns() == n.columns);
   ForEachRow(x.rows(), n.columns, [&](std::int64_t t) {
-    RmsNormRow({.x = x.row(t),
+    kernels_.rms_norm({.x = x.row(t),
                 .gain = n.gain.as<float>().data(),
                 .columns = n.columns,
                 .epsilon = n.epsilon,
@@ -163,30 +190,31 @@ void CpuBackend::RmsNorm(const Tensor& x, const Norm& n, Tensor& y) {
   });
 }
 
+void CpuBackend::Narrow(const Tensor& x, Activations activations) {
+  if (activations == Activations::kF32) return;
+  const auto narrow =
+      activations == Activations::kBf16 ? kernels_.narrow_to_bf16 : kernels_.narrow_to_int8;
+  ForEachRow(x.rows(), x.columns(),
+             [&](std::int64_t t) { narrow(x.row(t), x.columns(), x.narrow(t)); });
+}
+
 void CpuBackend::Linear(const Tensor& x, const Weight& w, backend::Then then, Tensor& y) {
   CODEGEN_DCHECK(x.rows() == y.rows() && x.columns() == w.inputs && y.columns() == w.outputs);
-  const LinearArgs args{.x = x.row(0),
-                        .x_stride = x.stride(),
-                        .panels = w.panels.data(),
-                        .panel_bytes = w.panel_bytes,
-                        .panel_count = (w.outputs + kLine - 1) / kLine,
-                        .bias = w.bias.as<float>().data(),
-                        .y = y.row(0),
-                        .y_stride = y.stride(),
-                        .inputs = w.inputs,
-                        .then = then};
-  const LinearKernel kernel = KernelOf(w.format);
+  const LinearKernel& kernel = device_.KernelFor(w.format);
+  Narrow(x, kernel.activations);
+  const LinearArgs args = Product(kernel.activations, x, w, then, y);
   const std::int64_t panels = args.panel_count;
-  const std::int64_t width = PanelsPerTask(x.rows(), panels, pool_.threads());
+  const std::int64_t width = PanelsPerTask(kernel, x.rows(), panels, pool_.threads());
   const std::int64_t slabs = (x.rows() + kSlabRows - 1) / kSlabRows;
   // Slabs of the same panels follow each other: they find the panels in the L3 cache.
   pool_.ParallelFor((panels + width - 1) / width * slabs, [&](std::int64_t task) {
     const std::int64_t panel = task / slabs * width;
     const std::int64_t slab = task % slabs;
-    kernel(args, {.first_panel = panel,
-                  .last_panel = std::min(panel + width, panels),
-                  .first_row = x.rows() * slab / slabs,
-                  .last_row = x.rows() * (slab + 1) / slabs});
+    RunLinear(kernel, args,
+              {.first_panel = panel,
+               .last_panel = std::min(panel + width, panels),
+               .first_row = x.rows() * slab / slabs,
+               .last_row = x.rows() * (slab + 1) / slabs});
   });
 }
 
@@ -196,7 +224,7 @@ void CpuBackend::Attend(const Tensor& x, const backend::Rows& rows, const backen
   CODEGEN_DCHECK(heads.count == kv.heads.count && heads.dim == kv.heads.dim);
   CODEGEN_DCHECK(y.columns() == std::int64_t{heads.count} * heads.dim);
   CODEGEN_DCHECK(x.columns() == 3 * y.columns());
-  Attention attention(x, rows, kv, y);
+  Attention attention(kernels_, x, rows, kv, y);
   const int count = heads.count;
   const std::int64_t height = RowsPerBlock(rows.size(), count, pool_.threads());
   const std::int64_t tasks = (rows.size() + height - 1) / height * count;
@@ -231,14 +259,14 @@ void CpuBackend::Attend(const Tensor& x, const backend::Rows& rows, const backen
 void CpuBackend::SwiGlu(const Tensor& x, Tensor& y) {
   CODEGEN_DCHECK(x.rows() == y.rows() && x.columns() == 2 * y.columns());
   ForEachRow(x.rows(), x.columns(), [&](std::int64_t t) {
-    SwiGluRow(x.row(t), x.row(t) + y.columns(), y.columns(), y.row(t));
+    kernels_.swiglu(x.row(t), x.row(t) + y.columns(), y.columns(), y.row(t));
   });
 }
 
 void CpuBackend::Add(const Tensor& x, Tensor& y) {
   CODEGEN_DCHECK(x.rows() == y.rows() && x.columns() == y.columns());
   ForEachRow(x.rows(), x.columns(),
-             [&](std::int64_t t) { AddRow(x.row(t), x.columns(), y.row(t)); });
+             [&](std::int64_t t) { kernels_.add(x.row(t), x.columns(), y.row(t)); });
 }
 
 void CpuBackend::Gather(const Tensor& x, std::span<const std::int32_t> rows, Tensor& y) {

@@ -28,7 +28,8 @@ class CpuBackend {
   using Device = CpuDevice;
 
   // `device` outlives the backend.
-  explicit CpuBackend(CpuDevice& device) : pool_(device.pool()) {}
+  explicit CpuBackend(CpuDevice& device)
+      : device_(device), pool_(device.pool()), kernels_(device.kernels()) {}
 
   void Embed(std::span<const TokenId> tokens, const Embedding& e, Tensor& y);
   void LayerNorm(const Tensor& x, const Norm& n, Tensor& y);
@@ -48,7 +49,12 @@ class CpuBackend {
   void ForEachRow(std::int64_t rows, std::int64_t cost,
                   absl::FunctionRef<void(std::int64_t t)> work);
 
+  // Makes the narrowed form of x that `kernel` reads, if it reads one.
+  void Narrow(const Tensor& x, Activations activations);
+
+  CpuDevice& device_;
   base::ThreadPool& pool_;
+  const Kernels& kernels_;
 };
 
 static_assert(backend::Backend<CpuBackend>);

@@ -7,8 +7,9 @@
 #include <utility>
 
 #include "base/check.h"
-#include "cpu/kernels.h"
+#include "cpu/isa.h"
 #include "cpu/pack.h"
+#include "quant/format.h"
 
 namespace codegen::cpu {
 namespace {
@@ -34,6 +35,17 @@ absl::StatusOr<AlignedBuffer> MakePadded(std::span<const float> values, std::int
   CODEGEN_ASSIGN_OR_RETURN(AlignedBuffer buffer, MakeFloats(1, RoundUpToLine(columns)));
   std::copy(values.begin(), values.end(), buffer.as<float>().begin());
   return buffer;
+}
+
+// A narrowed row: bf16 or int8 elements padded to 64 of them, then the sums of its groups, its
+// scale and its total; an odd number of lines, as for the rows themselves.
+std::int64_t NarrowElementBytes(std::int64_t columns) { return (columns + 63) / 64 * 128; }
+std::int64_t NarrowGroups(std::int64_t columns) {
+  return (columns + quant::kInt4Group - 1) / quant::kInt4Group;
+}
+std::int64_t NarrowRowBytes(std::int64_t columns) {
+  const std::int64_t sums = (NarrowGroups(columns) + 2) * kFloatBytes;
+  return ((NarrowElementBytes(columns) + sums + 63) / 64 | 1) * 64;
 }
 
 // Keeps the failure of the lowest row, so that the same file gives the same error on any number of
@@ -83,6 +95,40 @@ void Tensor::SetRows(std::int64_t rows) {
   rows_ = rows;
 }
 
+NarrowRow Tensor::narrow(std::int64_t t) const {
+  std::byte* const row = narrow_.data() + t * narrow_stride_;
+  std::byte* const sums = row + NarrowElementBytes(columns_);
+  auto* const group_sums = reinterpret_cast<float*>(sums);
+  float* const scale = group_sums + NarrowGroups(columns_);
+  return {.elements = row,
+          .group_sums = group_sums,
+          .scale = scale,
+          .total = reinterpret_cast<std::int32_t*>(scale + 1)};
+}
+
+CpuDevice::CpuDevice(base::ThreadPool& pool, const CpuOptions& options)
+    : pool_(pool),
+      precision_(options.precision),
+      kernels_(KernelsOf(options.level == CpuFeatures::kAuto ? BestLevel() : options.level)) {}
+
+const LinearKernel& CpuDevice::KernelFor(WeightFormat format) const {
+  const bool fast = precision_ == ComputePrecision::kFast;
+  switch (format) {
+    case WeightFormat::kAuto:
+    case WeightFormat::kF32:
+      return kernels_.linear_f32;
+    case WeightFormat::kF16:
+      return kernels_.linear_f16;
+    case WeightFormat::kBf16:
+      return fast ? kernels_.linear_bf16_fast : kernels_.linear_bf16;
+    case WeightFormat::kInt8:
+      return fast ? kernels_.linear_int8_fast : kernels_.linear_int8;
+    case WeightFormat::kInt4:
+      return fast ? kernels_.linear_int4_fast : kernels_.linear_int4;
+  }
+  return kernels_.linear_f32;
+}
+
 absl::StatusOr<Tensor> CpuDevice::MakeTensor(std::int64_t capacity, std::int64_t columns) {
   CODEGEN_DCHECK(capacity >= 0 && columns >= 0);
   Tensor tensor;
@@ -90,6 +136,9 @@ absl::StatusOr<Tensor> CpuDevice::MakeTensor(std::int64_t capacity, std::int64_t
   // One line more: SwiGlu reads the second half of the last row in whole lines.
   const std::int64_t floats = Product(capacity, tensor.stride_);
   CODEGEN_ASSIGN_OR_RETURN(tensor.buffer_, MakeFloats(1, floats < 0 ? floats : floats + kLine));
+  tensor.narrow_stride_ = NarrowRowBytes(columns);
+  CODEGEN_ASSIGN_OR_RETURN(tensor.narrow_,
+                           AlignedBuffer::Make(Product(capacity, tensor.narrow_stride_)));
   tensor.capacity_ = capacity;
   tensor.rows_ = capacity;
   tensor.columns_ = columns;
@@ -106,11 +155,13 @@ absl::StatusOr<Weight> CpuDevice::MakeWeight(const backend::MatrixSource& source
   constexpr std::int64_t kGroup = kPanelGroup * kLine;
   const std::int64_t panels = (source.rows + kGroup - 1) / kGroup * kPanelGroup;
   CODEGEN_ASSIGN_OR_RETURN(weight.panels, AlignedBuffer::Make(Product(panels, weight.panel_bytes)));
+  CODEGEN_ASSIGN_OR_RETURN(weight.scales, MakePadded({}, panels * kLine));
   CODEGEN_ASSIGN_OR_RETURN(weight.bias, MakePadded(bias, source.rows));
   CODEGEN_RETURN_IF_ERROR(ForEachBlock(
       pool_, source, kLine, [&](std::int64_t first, std::int64_t count, const float* rows) {
         PackPanel(rows, count, source.columns, format,
-                  weight.panels.data() + first / kLine * weight.panel_bytes);
+                  weight.panels.data() + first / kLine * weight.panel_bytes,
+                  weight.scales.as<float>().data() + first);
       }));
   return weight;
 }
@@ -118,17 +169,19 @@ absl::StatusOr<Weight> CpuDevice::MakeWeight(const backend::MatrixSource& source
 absl::StatusOr<Embedding> CpuDevice::MakeEmbedding(const backend::MatrixSource& source,
                                                    WeightFormat format) {
   CODEGEN_DCHECK(format != WeightFormat::kAuto && source.rows > 0 && source.columns > 0);
-  Embedding embedding{.format = format,
+  Embedding embedding{.format = EmbeddingFormat(format),
                       .rows = source.rows,
                       .columns = source.columns,
-                      .row_bytes = RoundUpToLine(source.columns) * ElementBytes(format)};
+                      .row_bytes = EmbeddingRowBytes(format, source.columns)};
+  CODEGEN_ASSIGN_OR_RETURN(embedding.scales, MakePadded({}, source.rows));
   CODEGEN_ASSIGN_OR_RETURN(embedding.elements,
                            AlignedBuffer::Make(Product(source.rows, embedding.row_bytes)));
   CODEGEN_RETURN_IF_ERROR(ForEachBlock(
       pool_, source, kLine, [&](std::int64_t first, std::int64_t count, const float* rows) {
         for (std::int64_t i = 0; i < count; ++i)
-          NarrowRow(rows + i * source.columns, source.columns, format,
-                    embedding.elements.data() + (first + i) * embedding.row_bytes);
+          embedding.scales.as<float>()[static_cast<std::size_t>(first + i)] =
+              PackEmbeddingRow(rows + i * source.columns, source.columns, format,
+                               embedding.elements.data() + (first + i) * embedding.row_bytes);
       }));
   return embedding;
 }

@@ -17,6 +17,7 @@
 #include "base/aligned_buffer.h"
 #include "base/thread_pool.h"
 #include "codegen/options.h"
+#include "cpu/kernels.h"
 #include "cpu/rotary.h"
 
 namespace codegen::cpu {
@@ -35,6 +36,10 @@ class Tensor {
   float* row(std::int64_t t) { return buffer_.as<float>().data() + t * stride_; }
   const float* row(std::int64_t t) const { return buffer_.as<float>().data() + t * stride_; }
 
+  // Scratch memory of the operation that reads this tensor, one at a time.
+  NarrowRow narrow(std::int64_t t) const;
+  std::int64_t narrow_stride() const { return narrow_stride_; }  // bytes from one row to the next
+
  private:
   friend class CpuDevice;
   base::AlignedBuffer buffer_;
@@ -42,6 +47,8 @@ class Tensor {
   std::int64_t rows_ = 0;
   std::int64_t columns_ = 0;
   std::int64_t stride_ = 0;
+  mutable base::AlignedBuffer narrow_;
+  std::int64_t narrow_stride_ = 0;
 };
 
 // A matrix [outputs, inputs] in panels (pack.h), and its bias.
@@ -51,16 +58,18 @@ struct Weight {
   std::int64_t inputs = 0;
   std::int64_t panel_bytes = 0;
   base::AlignedBuffer panels;
-  base::AlignedBuffer bias;  // [outputs] f32, padded; zeros without a bias
+  base::AlignedBuffer scales;  // [outputs] f32, padded; of int8
+  base::AlignedBuffer bias;    // [outputs] f32, padded; zeros without a bias
 };
 
-// A matrix [rows, columns] in rows of `row_bytes`, whole lines of 16 elements.
+// A matrix [rows, columns] in rows of `row_bytes`, whole lines of 16 elements; int4 is held as int8.
 struct Embedding {
   WeightFormat format = WeightFormat::kF32;
   std::int64_t rows = 0;
   std::int64_t columns = 0;
   std::int64_t row_bytes = 0;
   base::AlignedBuffer elements;
+  base::AlignedBuffer scales;  // [rows] f32; of int8
 };
 
 struct Norm {
@@ -85,6 +94,11 @@ struct KvLayer {
   std::shared_ptr<const RotaryTable> rotary;
 };
 
+struct CpuOptions {
+  CpuFeatures level = CpuFeatures::kAuto;  // one that isa.h supports; kAuto: the best
+  ComputePrecision precision = ComputePrecision::kExact;
+};
+
 // Safe to use from several threads; what it makes is safe to read from several, and to write from
 // one at a time.
 class CpuDevice {
@@ -96,9 +110,12 @@ class CpuDevice {
   using KvLayer = cpu::KvLayer;
 
   // `pool` outlives the device.
-  explicit CpuDevice(base::ThreadPool& pool) : pool_(pool) {}
+  explicit CpuDevice(base::ThreadPool& pool, const CpuOptions& options = {});
 
   base::ThreadPool& pool() { return pool_; }
+  const Kernels& kernels() const { return kernels_; }
+  // The kernel for weights of a format, which is not kAuto.
+  const LinearKernel& KernelFor(WeightFormat format) const;
 
   // Errors of all: RESOURCE_EXHAUSTED naming the bytes; of the two that read a source, the status
   // of its first row that failed. Requires: format is not kAuto; bias empty or [rows of source].
@@ -118,6 +135,8 @@ class CpuDevice {
                                                                std::int64_t positions);
 
   base::ThreadPool& pool_;
+  ComputePrecision precision_;
+  const Kernels& kernels_;
   std::mutex mutex_;
   std::weak_ptr<const RotaryTable> rotary_;  // the latest one; guarded by mutex_
 };

@@ -52,13 +52,25 @@ void WidenF16(const std::byte* x, std::int64_t count, float* y) {
     hn::Store(hn::PromoteTo(f, hn::Load(half, halves + i)), f, y + i);
 }
 
-const char* TargetHere() { return hwy::TargetName(HWY_TARGET); }
+void WidenInt8(const std::byte* x, float scale, std::int64_t count, float* y) {
+  const F f;
+  const hn::Rebind<std::int8_t, F> bytes;
+  const I i;
+  const auto* elements = reinterpret_cast<const std::int8_t*>(x);
+  const V factor = hn::Set(f, scale);
+  for (std::int64_t k = 0; k < count; k += kLanes) {
+    const V q = hn::ConvertTo(f, hn::PromoteTo(i, hn::Load(bytes, elements + k)));
+    hn::Store(hn::Mul(q, factor), f, y + k);
+  }
+}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace codegen::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include "cpu/dispatch.h"
+
 namespace codegen::cpu {
 
 HWY_EXPORT(SwiGlu);
@@ -66,29 +78,16 @@ HWY_EXPORT(Add);
 HWY_EXPORT(WidenF32);
 HWY_EXPORT(WidenBf16);
 HWY_EXPORT(WidenF16);
-HWY_EXPORT(TargetHere);
+HWY_EXPORT(WidenInt8);
 
-void SwiGluRow(const float* gate, const float* up, std::int64_t count, float* y) {
-  HWY_DYNAMIC_DISPATCH(SwiGlu)(gate, up, count, y);
+void AddElementwise(Kernels& kernels) {
+  kernels.swiglu = CODEGEN_VERSION_FOR(kernels.level, SwiGlu);
+  kernels.add = CODEGEN_VERSION_FOR(kernels.level, Add);
+  kernels.widen_f32 = CODEGEN_VERSION_FOR(kernels.level, WidenF32);
+  kernels.widen_bf16 = CODEGEN_VERSION_FOR(kernels.level, WidenBf16);
+  kernels.widen_f16 = CODEGEN_VERSION_FOR(kernels.level, WidenF16);
+  kernels.widen_int8 = CODEGEN_VERSION_FOR(kernels.level, WidenInt8);
 }
-
-void AddRow(const float* x, std::int64_t count, float* y) {
-  HWY_DYNAMIC_DISPATCH(Add)(x, count, y);
-}
-
-void WidenRow(const std::byte* x, WeightFormat format, std::int64_t count, float* y) {
-  switch (format) {
-    case WeightFormat::kBf16:
-      return HWY_DYNAMIC_DISPATCH(WidenBf16)(x, count, y);
-    case WeightFormat::kF16:
-      return HWY_DYNAMIC_DISPATCH(WidenF16)(x, count, y);
-    case WeightFormat::kAuto:
-    case WeightFormat::kF32:
-      return HWY_DYNAMIC_DISPATCH(WidenF32)(x, count, y);
-  }
-}
-
-std::string IsaName() { return HWY_DYNAMIC_DISPATCH(TargetHere)(); }
 
 }  // namespace codegen::cpu
 #endif

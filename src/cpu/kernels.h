@@ -1,71 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The inner loops of the CPU backend as plain functions, each compiled for every instruction set
-// and dispatched at run time (Highway). They run on one thread over the part they are given;
-// CpuBackend splits the work.
+// The inner loops of the CPU backend as plain functions, one table of them per instruction set.
+// They run on one thread over the part they are given; CpuBackend splits the work.
 //
-// Contract of all of them: memory is float32 and 64-byte aligned; a row of an activation is padded
-// to whole lines of 16 floats that may be read and written (kLine below), its stride is a multiple
-// of 16. What is computed for one element depends on its inputs alone, in an order fixed per
-// formula: never on the other rows, the split, or the kernel chosen for a number of rows.
+// Contract of all of them: memory is float32 (but for weights and narrowed rows) and 64-byte
+// aligned; a row of an activation is padded to whole lines of 16 floats that may be read and
+// written (kLine below), its stride is a multiple of 16. What is computed for one element depends
+// on its inputs alone, in an order fixed per formula and level: never on the other rows, the split,
+// or the tile chosen for a number of rows.
 #ifndef CODEGEN_CPU_KERNELS_H_
 #define CODEGEN_CPU_KERNELS_H_
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
-#include <string>
 
 #include "backend/backend.h"
 #include "codegen/options.h"
+#include "cpu/linear.h"
 
 namespace codegen::cpu {
-
-inline constexpr std::int64_t kLine = 16;       // floats in 64 bytes; outputs in a panel
-inline constexpr std::int64_t kPanelGroup = 2;  // panels that a kernel may take at least
 
 constexpr std::int64_t RoundUpToLine(std::int64_t floats) {
   return (floats + kLine - 1) / kLine * kLine;
 }
 
-// Name of the instruction set that the kernels are dispatched to, in Highway's words: "AVX3" (is
-// AVX-512), "AVX2", "SSE4", "EMU128" (portable), "NEON".
-std::string IsaName();
-
-// --- linear-inl.h: y = x wT + bias over panels of 16 outputs ------------------------------------
-
-struct LinearArgs {
-  const float* x = nullptr;  // [rows, inputs], stride x_stride
-  std::int64_t x_stride = 0;
-  const std::byte* panels = nullptr;  // packed as in pack.h, panel_bytes apart
-  std::int64_t panel_bytes = 0;
-  std::int64_t panel_count = 0;  // without the padding to kPanelGroup
-  const float* bias = nullptr;   // [outputs], padded
-  float* y = nullptr;            // [rows, outputs], stride y_stride
-  std::int64_t y_stride = 0;
-  std::int64_t inputs = 0;
-  backend::Then then = backend::Then::kStore;
-};
-
-// The part of y that one call computes: panels [first_panel, last_panel), beginning at a multiple
-// of kPanelGroup and ending at one or with the matrix, of rows [first_row, last_row), at most
-// kSlabRows.
-struct LinearBlock {
-  std::int64_t first_panel = 0;
-  std::int64_t last_panel = 0;
-  std::int64_t first_row = 0;
-  std::int64_t last_row = 0;
-};
-
-inline constexpr std::int64_t kSlabRows = 240;  // activations that one pass over a panel serves
-
-using LinearKernel = void (*)(const LinearArgs& args, const LinearBlock& block);
-LinearKernel LinearF32Kernel();
-LinearKernel LinearBf16Kernel();
-LinearKernel LinearF16Kernel();
-
-// --- attention.cc
-// ---------------------------------------------------------------------------------
+// --- attention.cc -------------------------------------------------------------------------------
 
 // One query block of one head: rows of one sequence whose positions follow each other.
 struct AttendArgs {
@@ -85,11 +44,8 @@ struct AttendArgs {
 
 inline constexpr std::int64_t kAttendRows = 12;
 
-// y = softmax(q kT / sqrt(dim)) v over the positions up to each row's own.
-void AttendBlock(const AttendArgs& args);
 
-// --- norm.cc
-// ----------------------------------------------------------------------------------------
+// --- norm.cc ------------------------------------------------------------------------------------
 
 struct NormArgs {
   const float* x = nullptr;     // [columns], padded
@@ -100,19 +56,52 @@ struct NormArgs {
   float* y = nullptr;  // [columns], padded; may be x
 };
 
-void LayerNormRow(const NormArgs& args);
-void RmsNormRow(const NormArgs& args);
+// --- the table ----------------------------------------------------------------------------------
 
-// --- elementwise.cc: whole lines, so `count` floats rounded up
-// --------------------------------------
+// What can be done to a row at a time works on whole lines: `count` floats, rounded up.
+struct Kernels {
+  CpuFeatures level = CpuFeatures::kPortable;
 
-// y[f] = silu(gate[f]) up[f]. `up` need not be aligned.
-void SwiGluRow(const float* gate, const float* up, std::int64_t count, float* y);
-// y += x.
-void AddRow(const float* x, std::int64_t count, float* y);
+  // y = x wT + bias, by what the weights are and in which precision (linear.h).
+  LinearKernel linear_f32, linear_f16, linear_bf16, linear_int8, linear_int4;      // kExact
+  LinearKernel linear_bf16_fast, linear_int8_fast, linear_int4_fast;  // kFast where it differs
 
-// y = x exactly, from the elements of an embedding row (padded to whole lines).
-void WidenRow(const std::byte* x, WeightFormat format, std::int64_t count, float* y);
+  // Narrows a row of activations [columns] for the products of kFast (linear.h).
+  void (*narrow_to_bf16)(const float* x, std::int64_t columns, const NarrowRow& row) = nullptr;
+  void (*narrow_to_int8)(const float* x, std::int64_t columns, const NarrowRow& row) = nullptr;
+
+  // y = softmax(q kT / sqrt(dim)) v over the positions up to each row's own.
+  void (*attend)(const AttendArgs& args) = nullptr;
+
+  void (*layer_norm)(const NormArgs& args) = nullptr;
+  void (*rms_norm)(const NormArgs& args) = nullptr;
+
+  // y[f] = silu(gate[f]) up[f]. `up` need not be aligned.
+  void (*swiglu)(const float* gate, const float* up, std::int64_t count, float* y) = nullptr;
+  // y += x.
+  void (*add)(const float* x, std::int64_t count, float* y) = nullptr;
+
+  // y = the exact values of an embedding row (padded to whole lines).
+  void (*widen_f32)(const std::byte* x, std::int64_t count, float* y) = nullptr;
+  void (*widen_bf16)(const std::byte* x, std::int64_t count, float* y) = nullptr;
+  void (*widen_f16)(const std::byte* x, std::int64_t count, float* y) = nullptr;
+  void (*widen_int8)(const std::byte* x, float scale, std::int64_t count, float* y) = nullptr;
+};
+
+// The kernels of a level (isa.h) that this machine supports.
+const Kernels& KernelsOf(CpuFeatures level);
+
+// Each file of kernels enters its own, for kernels.level.
+void AddLinearF32(Kernels& kernels);
+void AddLinearF16(Kernels& kernels);
+void AddLinearBf16(Kernels& kernels);
+void AddLinearInt8(Kernels& kernels);
+void AddLinearInt4(Kernels& kernels);
+void AddLinearDot(Kernels& kernels);  // from kAvx512Vnni on; replaces some of the above
+void AddNarrow(Kernels& kernels);
+void AddAttention(Kernels& kernels);
+void AddNorm(Kernels& kernels);
+void AddElementwise(Kernels& kernels);
 
 }  // namespace codegen::cpu
 

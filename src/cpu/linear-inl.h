@@ -1,21 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Linear: y[t, o] = sum over k of x[t, k] w[o, k] + bias[o], then stored, added to y, or through
-// gelu.
+// Tiles of Linear (linear.h) with float32 activations, for every instruction set: fused
+// multiply-adds on weights widened to float32, exactly.
 //
-// Shapes: x [rows, inputs] f32, w packed in panels of 16 outputs (pack.h) in f32, bf16 or f16, y
-// [rows, outputs] f32. A thread owns whole outputs of whole rows: k is never split.
-//
-// One accumulator per (row, output), filled in ascending k by fused multiply-adds: a sum does not
-// depend on the number of rows, on the tile or on the thread, so a decode step, a small batch and a
-// prompt agree bit for bit. The latency of the adds is hidden by other panels and rows, never by a
-// second chain of the same sum.
-//
-// A register tile is P panels x R rows (24 of 32 registers with AVX-512: 8 x 2 for a decode, 2 x 12
-// for a prompt). Few rows: each line of w is read once from memory, prefetched 2 KB ahead in P
-// streams at a time. Many rows: two panels stay in L2 while the rows of a slab pass; k is cut in
-// blocks of kBlockInputs so that they do for any width, and the sums wait in f32 in between, which
-// changes no bit.
+// Formats with a short way from memory to a float (f32, bf16, f16) are widened line by line in
+// registers. int8 and int4 are widened in blocks into a buffer in the L1 cache, over which the f32
+// tile then runs: kExact on quantised weights is for checking and for the cautious, not for speed.
 //
 // Bytes moved per call with few rows: panels x panel_bytes, once; x from L1.
 //
@@ -36,6 +26,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "cpu/finish-inl.h"
+#include "cpu/linear.h"
 #include "cpu/vectors-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -91,17 +83,6 @@ constexpr int PanelsFor(int rows) {
   while (panels > 1 && panels * rows * kVectors > limit) panels /= 2;
   return panels;
 }
-
-// A tile's place: where its first row and first panel start, and the inputs it takes now.
-struct TileArgs {
-  const float* x = nullptr;
-  std::int64_t x_stride = 0;
-  const std::byte* panels = nullptr;
-  std::int64_t panel_bytes = 0;
-  std::int64_t first_input = 0;
-  std::int64_t last_input = 0;
-  float* sums = nullptr;  // [R][P][16]; read if first_input > 0
-};
 
 // A tile's sums in registers.
 template <int kPanels, int kRows>
@@ -167,16 +148,17 @@ HWY_INLINE void MultiplyInput(const float* x, std::int64_t x_stride, const std::
 template <class Panel, int kPanels, int kRows>
 HWY_NOINLINE void Tile(const TileArgs& t) {
   const F f;
+  auto* const memory = reinterpret_cast<float*>(t.sums);
   Sums<kPanels, kRows> sums;
   ForEachVector<kPanels, kRows>([&](int r, int p, int v, std::int64_t place) HWY_ATTR {
-    sums.line[r][p][v] = t.first_input == 0 ? hn::Zero(f) : hn::Load(f, t.sums + place);
+    sums.line[r][p][v] = t.resume ? hn::Load(f, memory + place) : hn::Zero(f);
   });
 
-  const std::int64_t x_stride = t.x_stride;
+  const std::int64_t x_stride = t.x_stride / static_cast<std::int64_t>(sizeof(float));
   const std::int64_t panel_bytes = t.panel_bytes;
-  const std::byte* step = t.panels + t.first_input / Panel::kStep * Panel::kStepBytes;
-  const float* x = t.x + t.first_input;
-  const float* const x_end = t.x + t.last_input;
+  const std::byte* step = t.panels;
+  const float* x = reinterpret_cast<const float*>(t.x);
+  const float* const x_end = x + t.inputs;
   for (; x + Panel::kStep <= x_end; x += Panel::kStep, step += Panel::kStepBytes) {
     HWY_UNROLL(8)
     for (int p = 0; p < kPanels; ++p) hwy::Prefetch(step + p * panel_bytes + kPrefetchBytes);
@@ -187,110 +169,77 @@ HWY_NOINLINE void Tile(const TileArgs& t) {
   if (Panel::kStep == 2 && x < x_end) MultiplyInput<Panel, 0>(x, x_stride, step, panel_bytes, sums);
 
   ForEachVector<kPanels, kRows>([&](int r, int p, int v, std::int64_t place)
-                                    HWY_ATTR { hn::Store(sums.line[r][p][v], f, t.sums + place); });
+                                    HWY_ATTR { hn::Store(sums.line[r][p][v], f, memory + place); });
 }
 
-using TileKernel = void (*)(const TileArgs&);
+constexpr std::int64_t kWidenInputs = 64;  // 8 panels of them are 32 KiB
 
-// The tile of `rows` x kSlabPanels.
-template <class Panel, int kRows = kTileRows>
-TileKernel SlabTileOf(int rows) {
-  if constexpr (kRows > 1) {
-    if (rows < kRows) return SlabTileOf<Panel, kRows - 1>(rows);
+// A format that cannot be widened on the fly: Widened::Widen(step, inputs, out) writes `inputs` <=
+// kWidenInputs inputs of a panel as [inputs][16] floats.
+template <class Widened, int kPanels, int kRows>
+HWY_NOINLINE void WidenedTile(const TileArgs& t) {
+  static_assert(kWidenInputs % Widened::kStep == 0);
+  constexpr std::int64_t kPanelFloats = kWidenInputs * kLine;
+  HWY_ALIGN float floats[kPanels * kPanelFloats];
+  TileArgs part = t;
+  part.panels = reinterpret_cast<const std::byte*>(floats);
+  part.panel_bytes = kPanelFloats * static_cast<std::int64_t>(sizeof(float));
+  for (std::int64_t k = 0; k < t.inputs; k += kWidenInputs) {
+    part.inputs = std::min(kWidenInputs, t.inputs - k);
+    for (int p = 0; p < kPanels; ++p) {
+      Widened::Widen(t.panels + p * t.panel_bytes + k / Widened::kStep * Widened::kStepBytes,
+                     part.inputs, floats + p * kPanelFloats);
+    }
+    part.x = t.x + k * static_cast<std::int64_t>(sizeof(float));
+    part.resume = t.resume || k > 0;
+    Tile<F32Panel, kPanels, kRows>(part);
   }
-  return &Tile<Panel, kSlabPanels, kRows>;
 }
 
-// The tile of `rows` x PanelsFor(rows).
-template <class Panel, int kRows = kTileRows>
-TileKernel NarrowTileOf(int rows) {
-  if constexpr (kRows > 1) {
-    if (rows < kRows) return NarrowTileOf<Panel, kRows - 1>(rows);
+// The tile of a format.
+template <class Panel, int kPanels, int kRows>
+constexpr TileKernel TileOf() {
+  if constexpr (requires { &Panel::Widen; }) {
+    return &WidenedTile<Panel, kPanels, kRows>;
+  } else {
+    return &Tile<Panel, kPanels, kRows>;
   }
-  return &Tile<Panel, PanelsFor(kRows), kRows>;
 }
 
-// sums [rows][panels][16] + bias into y, as args.then says; sums of padding panels go nowhere.
-inline HWY_NOINLINE void Finish(const LinearArgs& args, const LinearBlock& tile,
-                                const float* sums) {
+// sums + bias into y, as args.then says; with kScaled the sums are first multiplied by the scales
+// of the outputs.
+enum class Scaled { kNo, kByOutput };
+
+template <Scaled kScaled>
+HWY_NOINLINE void Finish(const LinearArgs& args, const LinearBlock& tile, const std::byte* memory) {
   const F f;
-  const std::int64_t first = tile.first_panel * kLine;
-  const std::int64_t last = std::min(tile.last_panel, args.panel_count) * kLine;
-  const std::int64_t stride = (tile.last_panel - tile.first_panel) * kLine;
-  for (std::int64_t row = tile.first_row; row < tile.last_row; ++row, sums += stride) {
-    float* y = args.y + row * args.y_stride;
-    for (std::int64_t o = first; o < last; o += kLanes) {
-      const V p = hn::Add(hn::Load(f, sums + o - first), hn::Load(f, args.bias + o));
-      switch (args.then) {
-        case backend::Then::kStore:
-          hn::Store(p, f, y + o);
-          break;
-        case backend::Then::kAdd:
-          hn::Store(hn::Add(hn::Load(f, y + o), p), f, y + o);
-          break;
-        case backend::Then::kGelu:
-          hn::Store(Gelu(p), f, y + o);
-          break;
-      }
-    }
-  }
+  const auto* sums = reinterpret_cast<const float*>(memory);
+  ForEachOutput(args, tile, [&](std::int64_t, std::int64_t place, std::int64_t o) HWY_ATTR {
+    V sum = hn::Load(f, sums + place);
+    if constexpr (kScaled == Scaled::kByOutput) sum = hn::Mul(sum, hn::Load(f, args.w_scale + o));
+    return sum;
+  });
 }
 
-inline TileArgs TileAt(const LinearArgs& args, std::int64_t panel, std::int64_t row) {
-  return {.x = args.x + row * args.x_stride,
-          .x_stride = args.x_stride,
-          .panels = args.panels + panel * args.panel_bytes,
-          .panel_bytes = args.panel_bytes,
-          .first_input = 0,
-          .last_input = args.inputs};
+template <class Panel, int kRows>
+void FillTiles(LinearKernel& kernel) {
+  kernel.slab[kRows] = TileOf<Panel, kSlabPanels, kRows>();
+  kernel.few[kRows] = TileOf<Panel, PanelsFor(kRows), kRows>();
+  kernel.few_panels[kRows] = PanelsFor(kRows);
+  if constexpr (kRows > 1) FillTiles<Panel, kRows - 1>(kernel);
 }
 
-// Rows that fit one tile: all of w passes once.
-template <class Panel>
-void FewRows(const LinearArgs& args, const LinearBlock& block) {
-  HWY_ALIGN float sums[kAccumulators * kLine];  // of any tile: P R <= kAccumulators
-  const int rows = static_cast<int>(block.last_row - block.first_row);
-  const int wide = PanelsFor(rows);
-  LinearBlock tile = block;
-  for (; tile.first_panel < block.last_panel; tile.first_panel = tile.last_panel) {
-    const bool whole = tile.first_panel + wide <= block.last_panel;
-    tile.last_panel = tile.first_panel + (whole ? wide : kSlabPanels);
-    TileArgs t = TileAt(args, tile.first_panel, block.first_row);
-    t.sums = sums;
-    (whole ? NarrowTileOf<Panel>(rows) : SlabTileOf<Panel>(rows))(t);
-    Finish(args, tile, sums);
-  }
-}
-
-// The slab of `block`, which is kSlabPanels wide.
-template <class Panel>
-void Slab(const LinearArgs& args, const LinearBlock& block) {
-  HWY_ALIGN float sums[kSlabRows * kSlabPanels * kLine];
-  const std::int64_t rows = block.last_row - block.first_row;
-  const std::int64_t tiles = (rows + kTileRows - 1) / kTileRows;  // of equal height, give or take 1
-  for (std::int64_t k = 0; k < args.inputs; k += kBlockInputs) {
-    for (std::int64_t i = 0; i < tiles; ++i) {
-      LinearBlock tile = block;
-      tile.first_row = block.first_row + rows * i / tiles;
-      tile.last_row = block.first_row + rows * (i + 1) / tiles;
-      TileArgs t = TileAt(args, block.first_panel, tile.first_row);
-      t.first_input = k;
-      t.last_input = std::min(k + kBlockInputs, args.inputs);
-      t.sums = sums + (tile.first_row - block.first_row) * kSlabPanels * kLine;
-      SlabTileOf<Panel>(static_cast<int>(tile.last_row - tile.first_row))(t);
-      if (t.last_input == args.inputs) Finish(args, tile, t.sums);
-    }
-  }
-}
-
-template <class Panel>
-void LinearPart(const LinearArgs& args, const LinearBlock& block) {
-  if (block.last_row - block.first_row <= kTileRows) return FewRows<Panel>(args, block);
-  LinearBlock part = block;
-  for (; part.first_panel < block.last_panel; part.first_panel = part.last_panel) {
-    part.last_panel = part.first_panel + kSlabPanels;
-    Slab<Panel>(args, part);
-  }
+template <class Panel, Scaled kScaled = Scaled::kNo>
+LinearKernel KernelOf() {
+  LinearKernel kernel{.activations = Activations::kF32,
+                      .step_inputs = Panel::kStep,
+                      .step_bytes = Panel::kStepBytes,
+                      .block_inputs = kBlockInputs,
+                      .tile_rows = kTileRows,
+                      .slab_panels = kSlabPanels,
+                      .finish = &Finish<kScaled>};
+  FillTiles<Panel, kTileRows>(kernel);
+  return kernel;
 }
 
 }  // namespace HWY_NAMESPACE

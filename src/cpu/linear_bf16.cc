@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Linear with bfloat16 weights: linear-inl.h for every instruction set.
+// Linear with bfloat16 weights and float32 activations: linear-inl.h for every instruction set.
 #include "cpu/kernels.h"
 #include "cpu/targets.h"
 
@@ -14,20 +14,22 @@ HWY_BEFORE_NAMESPACE();
 namespace codegen::cpu {
 namespace HWY_NAMESPACE {
 
-void LinearBf16(const LinearArgs& args, const LinearBlock& block) {
-  LinearPart<Bf16Panel>(args, block);
-}
+LinearKernel LinearBf16() { return KernelOf<Bf16Panel>(); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace codegen::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include "cpu/dispatch.h"
+
 namespace codegen::cpu {
 
 HWY_EXPORT(LinearBf16);
 
-LinearKernel LinearBf16Kernel() { return HWY_DYNAMIC_DISPATCH(LinearBf16); }
+void AddLinearBf16(Kernels& kernels) {
+  kernels.linear_bf16 = CODEGEN_VERSION_FOR(kernels.level, LinearBf16)();
+}
 
 }  // namespace codegen::cpu
 #endif

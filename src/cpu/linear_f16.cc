@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Linear with float16 weights: linear-inl.h for every instruction set.
+// Linear with float16 weights and float32 activations: linear-inl.h for every instruction set.
 #include "cpu/kernels.h"
 #include "cpu/targets.h"
 
@@ -14,20 +14,22 @@ HWY_BEFORE_NAMESPACE();
 namespace codegen::cpu {
 namespace HWY_NAMESPACE {
 
-void LinearF16(const LinearArgs& args, const LinearBlock& block) {
-  LinearPart<F16Panel>(args, block);
-}
+LinearKernel LinearF16() { return KernelOf<F16Panel>(); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace codegen::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include "cpu/dispatch.h"
+
 namespace codegen::cpu {
 
 HWY_EXPORT(LinearF16);
 
-LinearKernel LinearF16Kernel() { return HWY_DYNAMIC_DISPATCH(LinearF16); }
+void AddLinearF16(Kernels& kernels) {
+  kernels.linear_f16 = CODEGEN_VERSION_FOR(kernels.level, LinearF16)();
+}
 
 }  // namespace codegen::cpu
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Linear with float32 weights: linear-inl.h for every instruction set.
+// Linear with float32 weights and float32 activations: linear-inl.h for every instruction set.
 #include "cpu/kernels.h"
 #include "cpu/targets.h"
 
@@ -14,20 +14,22 @@ HWY_BEFORE_NAMESPACE();
 namespace codegen::cpu {
 namespace HWY_NAMESPACE {
 
-void LinearF32(const LinearArgs& args, const LinearBlock& block) {
-  LinearPart<F32Panel>(args, block);
-}
+LinearKernel LinearF32() { return KernelOf<F32Panel>(); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace codegen::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include "cpu/dispatch.h"
+
 namespace codegen::cpu {
 
 HWY_EXPORT(LinearF32);
 
-LinearKernel LinearF32Kernel() { return HWY_DYNAMIC_DISPATCH(LinearF32); }
+void AddLinearF32(Kernels& kernels) {
+  kernels.linear_f32 = CODEGEN_VERSION_FOR(kernels.level, LinearF32)();
+}
 
 }  // namespace codegen::cpu
 #endif

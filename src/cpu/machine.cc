@@ -10,7 +10,6 @@
 #include <cstdint>
 
 #include "base/aligned_buffer.h"
-#include "cpu/kernels.h"
 #include "cpu/machine_kernels.h"
 
 namespace codegen::cpu {
@@ -34,8 +33,6 @@ double BestRate(absl::FunctionRef<double()> work) {
   return best;
 }
 
-using Chains = double (*)(std::int64_t rounds, float factor, float& sink);
-
 // Chains in tasks of tens of microseconds, about 20 ms a round on each thread.
 double MeasurePeak(base::ThreadPool& pool, Chains chains) {
   constexpr std::int64_t kChainRounds = 4096;
@@ -55,7 +52,7 @@ double MeasurePeak(base::ThreadPool& pool, Chains chains) {
 
 }  // namespace
 
-double MeasureReadBandwidth(base::ThreadPool& pool) {
+double MeasureReadBandwidth(base::ThreadPool& pool, CpuFeatures level) {
   constexpr std::int64_t kBytes = std::int64_t{384} << 20;
   constexpr std::int64_t kTaskBytes = std::int64_t{1} << 20;
   absl::StatusOr<base::AlignedBuffer> buffer = base::AlignedBuffer::Make(kBytes);
@@ -66,25 +63,35 @@ double MeasureReadBandwidth(base::ThreadPool& pool) {
   pool.ParallelFor(kBytes / kTaskBytes, [&](std::int64_t task) {
     std::fill_n(floats + task * task_floats, task_floats, 1.0F);
   });
+  const auto sum = MachineKernelsOf(level).sum;
   std::atomic<float> result{0};
   return BestRate([&] {
     pool.ParallelFor(kBytes / kTaskBytes, [&](std::int64_t task) {
-      result.store(SumFloats(floats + task * task_floats, task_floats), std::memory_order_relaxed);
+      result.store(sum(floats + task * task_floats, task_floats), std::memory_order_relaxed);
     });
     return static_cast<double>(kBytes);
   });
 }
 
-double MeasureF32Peak(base::ThreadPool& pool) { return MeasurePeak(pool, RunF32Chains); }
+double MeasureF32Peak(base::ThreadPool& pool, CpuFeatures level) {
+  return MeasurePeak(pool, MachineKernelsOf(level).f32);
+}
 
-double MeasureBf16Peak(base::ThreadPool& pool) { return MeasurePeak(pool, RunBf16Chains); }
+double MeasureBf16Peak(base::ThreadPool& pool, CpuFeatures level) {
+  return MeasurePeak(pool, MachineKernelsOf(level).bf16);
+}
 
-MachineSpeed MeasureMachine(base::ThreadPool& pool) {
+double MeasureInt8Peak(base::ThreadPool& pool, CpuFeatures level) {
+  return MeasurePeak(pool, MachineKernelsOf(level).int8);
+}
+
+MachineSpeed MeasureMachine(base::ThreadPool& pool, CpuFeatures level) {
   return {.threads = pool.threads(),
-          .isa = IsaName(),
-          .read_gb_s = MeasureReadBandwidth(pool),
-          .f32_gflops = MeasureF32Peak(pool),
-          .bf16_gflops = MeasureBf16Peak(pool)};
+          .level = level,
+          .read_gb_s = MeasureReadBandwidth(pool, level),
+          .f32_gflops = MeasureF32Peak(pool, level),
+          .bf16_gflops = MeasureBf16Peak(pool, level),
+          .int8_gops = MeasureInt8Peak(pool, level)};
 }
 
 }  // namespace codegen::cpu

@@ -6,29 +6,28 @@
 #ifndef CODEGEN_CPU_MACHINE_H_
 #define CODEGEN_CPU_MACHINE_H_
 
-#include <string>
-
 #include "base/thread_pool.h"
+#include "codegen/options.h"
 
 namespace codegen::cpu {
 
 struct MachineSpeed {
   int threads = 0;
-  std::string isa;        // IsaName()
+  CpuFeatures level = CpuFeatures::kPortable;
   double read_gb_s = 0;   // all threads summing 384 MiB in huge pages; 0 if there is no such memory
   double f32_gflops = 0;  // fused multiply-adds in registers, two operations each
-  // vdpbf16ps in registers where the CPU has AVX512_BF16, four operations per lane; else bf16
-  // widened to f32 by shift and mask, then multiplied as f32.
-  double bf16_gflops = 0;
+  double bf16_gflops = 0;  // dot products where the level has them; else widened to f32
+  double int8_gops = 0;    // dot products where the level has them; else pairs of 16 bits
 };
 
-// The best of a few rounds each.
-MachineSpeed MeasureMachine(base::ThreadPool& pool);
+// The best of a few rounds each, with the instructions of `level`.
+MachineSpeed MeasureMachine(base::ThreadPool& pool, CpuFeatures level);
 
 // One probe alone, for benches that take it right before and after their own figure.
-double MeasureReadBandwidth(base::ThreadPool& pool);
-double MeasureF32Peak(base::ThreadPool& pool);
-double MeasureBf16Peak(base::ThreadPool& pool);
+double MeasureReadBandwidth(base::ThreadPool& pool, CpuFeatures level);
+double MeasureF32Peak(base::ThreadPool& pool, CpuFeatures level);
+double MeasureBf16Peak(base::ThreadPool& pool, CpuFeatures level);
+double MeasureInt8Peak(base::ThreadPool& pool, CpuFeatures level);
 
 }  // namespace codegen::cpu
 

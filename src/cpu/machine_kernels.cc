@@ -76,37 +76,54 @@ double ChainsBf16Widened(std::int64_t rounds, float factor, float& sink) {
   return 2.0 * kChains * static_cast<double>(kLanes) * static_cast<double>(rounds);
 }
 
+// What int8 is multiplied with below the levels that have dot products of it, as in
+// linear_int-inl.h: pairs of 16-bit numbers on x86 (vpmaddwd, four operations), else 32-bit ones.
+HWY_INLINE hn::Vec<I> AddInt16Products(hn::Vec<I> a, hn::Vec<I> sum) {
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_EMU128 && HWY_TARGET != HWY_SCALAR
+  const hn::Repartition<std::int16_t, F> words;
+  auto unused = hn::Zero(I());
+  return hn::ReorderWidenMulAccumulate(I(), hn::BitCast(words, a), hn::BitCast(words, sum), sum,
+                                       unused);
+#else
+  return hn::Add(sum, hn::Mul(a, sum));
+#endif
+}
+
+double ChainsInt16(std::int64_t rounds, float factor, float& sink) {
+  const I i;
+  const auto a = hn::Set(i, static_cast<std::int32_t>(factor * 8) * 0x10001);
+  hn::Vec<I> acc[kChains];
+  HWY_UNROLL(12)
+  for (int c = 0; c < kChains; ++c) acc[c] = hn::Set(i, c);
+  for (std::int64_t round = 0; round < rounds; ++round) {
+    HWY_UNROLL(12)
+    for (int c = 0; c < kChains; ++c) acc[c] = AddInt16Products(a, acc[c]);
+  }
+  for (int c = 1; c < kChains; ++c) acc[0] = hn::Add(acc[0], acc[c]);
+  sink = static_cast<float>(hn::GetLane(hn::SumOfLanes(i, acc[0])));
+  constexpr double kOperations = HWY_ARCH_X86 && kLanes > 1 ? 4 : 2;
+  return kOperations * kChains * static_cast<double>(kLanes) * static_cast<double>(rounds);
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace codegen::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include "cpu/dispatch.h"
+#include "cpu/machine_kernels.h"
 
-#if HWY_ARCH_X86 && !HWY_COMPILER_MSVC
+#if HWY_ARCH_X86
 #include <immintrin.h>
-#endif
 
+// Highway 1.0 has no dot products: the two instructions are spelled out.
+HWY_PUSH_ATTRIBUTES("avx2,fma,f16c,avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vnni,avx512bf16")
 namespace codegen::cpu {
+namespace {
 
-HWY_EXPORT(Sum);
-HWY_EXPORT(ChainsF32);
-HWY_EXPORT(ChainsBf16Widened);
+constexpr int kDots = 12;
 
-float SumFloats(const float* values, std::int64_t count) {
-  return HWY_DYNAMIC_DISPATCH(Sum)(values, count);
-}
-
-double RunF32Chains(std::int64_t rounds, float factor, float& sink) {
-  return HWY_DYNAMIC_DISPATCH(ChainsF32)(rounds, factor, sink);
-}
-
-#if HWY_ARCH_X86 && !HWY_COMPILER_MSVC
-
-// Highway 1.0 has no bf16 dot product: the one instruction is spelled out.
-__attribute__((target("avx512f,avx512bf16"))) static double ChainsBf16Dot(std::int64_t rounds,
-                                                                          float factor,
-                                                                          float& sink) {
-  constexpr int kDots = 12;
+double ChainsBf16Dot(std::int64_t rounds, float factor, float& sink) {
   const __m512bh a = (__m512bh)_mm512_castps_si512(_mm512_set1_ps(factor));
   __m512 acc[kDots];
 #pragma GCC unroll 12
@@ -120,19 +137,43 @@ __attribute__((target("avx512f,avx512bf16"))) static double ChainsBf16Dot(std::i
   return 2.0 * kDots * 32 * static_cast<double>(rounds);
 }
 
-double RunBf16Chains(std::int64_t rounds, float factor, float& sink) {
-  if (IsaName() == "AVX3" && __builtin_cpu_supports("avx512bf16"))
-    return ChainsBf16Dot(rounds, factor, sink);
-  return HWY_DYNAMIC_DISPATCH(ChainsBf16Widened)(rounds, factor, sink);
+double ChainsInt8Dot(std::int64_t rounds, float factor, float& sink) {
+  const __m512i a = _mm512_set1_epi8(static_cast<char>(factor * 8));
+  __m512i acc[kDots];
+#pragma GCC unroll 12
+  for (int i = 0; i < kDots; ++i) acc[i] = _mm512_set1_epi32(i);
+  for (std::int64_t round = 0; round < rounds; ++round) {
+#pragma GCC unroll 12
+    for (int i = 0; i < kDots; ++i) acc[i] = _mm512_dpbusd_epi32(acc[i], a, a);
+  }
+  for (int i = 1; i < kDots; ++i) acc[0] = _mm512_add_epi32(acc[0], acc[i]);
+  sink = static_cast<float>(_mm512_reduce_add_epi32(acc[0]));
+  return 2.0 * kDots * 64 * static_cast<double>(rounds);
 }
 
-#else
-
-double RunBf16Chains(std::int64_t rounds, float factor, float& sink) {
-  return HWY_DYNAMIC_DISPATCH(ChainsBf16Widened)(rounds, factor, sink);
-}
-
+}  // namespace
+}  // namespace codegen::cpu
+HWY_POP_ATTRIBUTES
 #endif
+
+namespace codegen::cpu {
+
+HWY_EXPORT(Sum);
+HWY_EXPORT(ChainsF32);
+HWY_EXPORT(ChainsBf16Widened);
+HWY_EXPORT(ChainsInt16);
+
+MachineKernels MachineKernelsOf(CpuFeatures level) {
+  MachineKernels kernels{.sum = CODEGEN_VERSION_FOR(level, Sum),
+                         .f32 = CODEGEN_VERSION_FOR(level, ChainsF32),
+                         .bf16 = CODEGEN_VERSION_FOR(level, ChainsBf16Widened),
+                         .int8 = CODEGEN_VERSION_FOR(level, ChainsInt16)};
+#if HWY_ARCH_X86
+  if (level >= CpuFeatures::kAvx512Vnni) kernels.int8 = &ChainsInt8Dot;
+  if (level >= CpuFeatures::kAvx512Bf16) kernels.bf16 = &ChainsBf16Dot;
+#endif
+  return kernels;
+}
 
 }  // namespace codegen::cpu
 #endif

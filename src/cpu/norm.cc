@@ -82,13 +82,17 @@ void RmsNorm(const NormArgs& a) {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
+#include "cpu/dispatch.h"
+
 namespace codegen::cpu {
 
 HWY_EXPORT(LayerNorm);
 HWY_EXPORT(RmsNorm);
 
-void LayerNormRow(const NormArgs& args) { HWY_DYNAMIC_DISPATCH(LayerNorm)(args); }
-void RmsNormRow(const NormArgs& args) { HWY_DYNAMIC_DISPATCH(RmsNorm)(args); }
+void AddNorm(Kernels& kernels) {
+  kernels.layer_norm = CODEGEN_VERSION_FOR(kernels.level, LayerNorm);
+  kernels.rms_norm = CODEGEN_VERSION_FOR(kernels.level, RmsNorm);
+}
 
 }  // namespace codegen::cpu
 #endif

@@ -7,8 +7,14 @@
 //   f32   line k:     16 floats, outputs 0..15 of input k
 //   bf16  line k / 2: 16 dwords, each inputs k (low half) and k + 1 of one output
 //   f16   half a line per input k: 16 halves
+//   int8  line k / 4: 16 dwords, each inputs k .. k + 3 of one output, as q + 128
+//   int4  per group of inputs (quant/format.h) its lines, then one line of 16 scales and 16 minima;
+//         line k / 8: 16 dwords, inputs k .. k + 3 of one output in the low nibbles of its bytes,
+//         k + 4 .. k + 7 in the high ones
 //
-// Outputs are padded to 16, panels to kPanelGroup and bf16 inputs to 2 with zeros. A panel takes an
+// One line is what an AVX-512 dot product takes, and 16 lines of int8 or bf16 are an AMX tile.
+// Outputs are padded to 16 and panels to kPanelGroup; inputs of bf16 are padded to 2 with zeros,
+// those of int8 to 64 and of int4 to a group with anything (activations are zero there). A panel takes an
 // odd number of lines: several panels are read side by side, and with a power of two between them
 // they would fall into the same set of the L1 cache.
 #ifndef CODEGEN_CPU_PACK_H_
@@ -21,17 +27,21 @@
 
 namespace codegen::cpu {
 
-// Bytes of one element; `format` is not kAuto, here and below.
-std::int64_t ElementBytes(WeightFormat format);
-
+// `format` is not kAuto, here and below.
 std::int64_t PanelBytes(WeightFormat format, std::int64_t inputs);
 
-// Packs `outputs` <= 16 rows of floats [outputs, inputs] into the zeroed panel at `panel`.
+// Packs `outputs` <= 16 rows of floats [outputs, inputs] into the zeroed panel at `panel`. The
+// scales of int8 rows go to `scales` [16], which other formats leave alone.
 void PackPanel(const float* rows, std::int64_t outputs, std::int64_t inputs, WeightFormat format,
-               std::byte* panel);
+               std::byte* panel, float* scales);
 
-// out = floats in `format`, row-major, rounded to nearest even.
-void NarrowRow(const float* floats, std::int64_t count, WeightFormat format, std::byte* out);
+// Rows of an embedding lie one after the other, in whole lines of 16 elements; int4 becomes int8.
+WeightFormat EmbeddingFormat(WeightFormat format);
+std::int64_t EmbeddingRowBytes(WeightFormat format, std::int64_t columns);
+
+// out = floats in EmbeddingFormat(format). Returns the scale of an int8 row, else 1.
+float PackEmbeddingRow(const float* floats, std::int64_t count, WeightFormat format,
+                       std::byte* out);
 
 }  // namespace codegen::cpu
 

@@ -67,7 +67,7 @@ class AttentionTest : public CpuTest {
     std::ranges::fill(kv.buffer.as<float>(), std::numeric_limits<float>::quiet_NaN());
   }
 
-  Cpu cpu_{2};
+  Cpu cpu_{2, {.level = GetParam()}};
   ReferenceDevice reference_device_;
   ReferenceBackend reference_;
   std::mt19937 random_{20261122};
@@ -125,7 +125,7 @@ TEST_P(AttentionTest, FollowsAScoreThatOutgrowsAllOthers) {
     EXPECT_NEAR(y.row(t)[0], t < 20 ? static_cast<double>(t) / 2 : 20.0, 1e-5) << t;
 }
 
-CODEGEN_ON_EVERY_TARGET(AttentionTest);
+CODEGEN_ON_EVERY_LEVEL(AttentionTest);
 
 }  // namespace
 }  // namespace codegen::cpu

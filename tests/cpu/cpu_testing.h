@@ -7,7 +7,6 @@
 
 #include <absl/status/statusor.h>
 #include <gtest/gtest.h>
-#include <hwy/targets.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -22,39 +21,22 @@
 #include "base/thread_pool.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/cpu_device.h"
+#include "cpu/isa.h"
 #include "cpu/kernels.h"
 
 namespace codegen::cpu {
 
-// The instruction sets that both this CPU and the kernels know, best first.
-inline std::vector<std::int64_t> Targets() {
-  hwy::SetSupportedTargetsForTest(0);
-  std::vector<std::int64_t> targets;
-  for (std::int64_t left = hwy::SupportedTargets() & (HWY_SSE4 | HWY_AVX2 | HWY_AVX3 | HWY_NEON);
-       left != 0; left &= left - 1)
-    targets.push_back(left & -left);
-  targets.push_back(HWY_STATIC_TARGET);
-  return targets;
+// A test that runs once per level that this machine supports.
+class CpuTest : public ::testing::TestWithParam<CpuFeatures> {};
+
+inline std::string LevelName(const ::testing::TestParamInfo<CpuFeatures>& info) {
+  std::string name = CpuFeaturesName(info.param);
+  std::ranges::replace(name, '-', '_');
+  return name;
 }
 
-inline void UseTarget(std::int64_t target) {
-  hwy::SetSupportedTargetsForTest(target);
-  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
-}
-
-// A test that runs once per instruction set.
-class CpuTest : public ::testing::TestWithParam<std::int64_t> {
- protected:
-  void SetUp() override { UseTarget(GetParam()); }
-  void TearDown() override { UseTarget(0); }
-};
-
-inline std::string TargetName(const ::testing::TestParamInfo<std::int64_t>& info) {
-  return hwy::TargetName(info.param);
-}
-
-#define CODEGEN_ON_EVERY_TARGET(Suite) \
-  INSTANTIATE_TEST_SUITE_P(Isa, Suite, ::testing::ValuesIn(Targets()), TargetName)
+#define CODEGEN_ON_EVERY_LEVEL(Suite) \
+  INSTANTIATE_TEST_SUITE_P(Level, Suite, ::testing::ValuesIn(SupportedLevels()), LevelName)
 
 // The value of a StatusOr that a test has no reason to see fail.
 template <class T>
@@ -98,9 +80,10 @@ std::vector<float> Download(Device& device, const typename Device::Tensor& x) {
 
 // A CPU backend with a pool of its own.
 struct Cpu {
-  explicit Cpu(int threads) : pool(Take(base::ThreadPool::Create(threads))) {}
+  explicit Cpu(int threads, const CpuOptions& options = {})
+      : pool(Take(base::ThreadPool::Create(threads))), device(*pool, options) {}
   std::unique_ptr<base::ThreadPool> pool;
-  CpuDevice device{*pool};
+  CpuDevice device;
   CpuBackend backend{device};
 };
 

@@ -27,6 +27,7 @@ struct Shape {
   int dim;
   int inner;
   WeightFormat format;
+  ComputePrecision precision = ComputePrecision::kExact;
 };
 
 // The layer y = x + attention(norm(x)) + mlp(norm(x)) + swiglu(norm(x)) on one device.
@@ -106,7 +107,7 @@ class DeterminismTest : public CpuTest {
     std::vector<int> lengths;
     for (const Sequence& sequence : inputs) lengths.push_back(static_cast<int>(sequence.size()));
     Ragged sequences(lengths, random);
-    Cpu cpu(threads);
+    Cpu cpu(threads, {.level = GetParam(), .precision = shape.precision});
     Layer layer(cpu.device, shape, sequences.pages_total(), std::mt19937(7));
     std::vector<Sequence> results(inputs.size());
     while (!sequences.complete()) {
@@ -174,23 +175,42 @@ class DeterminismTest : public CpuTest {
   std::mt19937 random_{20261122};
 };
 
-constexpr WeightFormat kFormats[] = {WeightFormat::kF32, WeightFormat::kBf16, WeightFormat::kF16};
+struct How {
+  WeightFormat format;
+  ComputePrecision precision = ComputePrecision::kExact;
+};
+
+constexpr How kAllHows[] = {{WeightFormat::kF32},
+                            {WeightFormat::kBf16},
+                            {WeightFormat::kF16},
+                            {WeightFormat::kInt8},
+                            {WeightFormat::kInt4},
+                            {WeightFormat::kBf16, ComputePrecision::kFast},
+                            {WeightFormat::kInt8, ComputePrecision::kFast},
+                            {WeightFormat::kInt4, ComputePrecision::kFast}};
+
+Shape ShapeOf(int heads, int dim, int inner, const How& how) {
+  return {.heads = heads,
+          .dim = dim,
+          .inner = inner,
+          .format = how.format,
+          .precision = how.precision};
+}
 
 TEST_P(DeterminismTest, RowsKeepTheirBitsInAnyBatchOnAnyThreads) {
-  for (const WeightFormat format : kFormats) {
-    ExpectOneTruth({.heads = 3, .dim = 16, .inner = 100, .format = format}, {33, 1, 16, 70, 5});
-    ExpectOneTruth({.heads = 2, .dim = 40, .inner = 65, .format = format}, {17, 50, 2});
+  for (const How& how : kAllHows) {
+    ExpectOneTruth(ShapeOf(3, 16, 100, how), {33, 1, 16, 70, 5});
+    ExpectOneTruth(ShapeOf(2, 40, 65, how), {17, 50, 2});
   }
 }
 
 TEST_P(DeterminismTest, RowsKeepTheirBitsAcrossSlabsAndBlocksOfInputs) {
   // More rows in a step than a slab holds, and more inputs than a block.
-  for (const WeightFormat format : kFormats) {
-    ExpectOneTruth({.heads = 1, .dim = 24, .inner = 2051, .format = format}, {kSlabRows + 20, 30});
-  }
+  for (const How& how : kAllHows)
+    ExpectOneTruth(ShapeOf(1, 24, 2051, how), {kSlabRows + 20, 30});
 }
 
-CODEGEN_ON_EVERY_TARGET(DeterminismTest);
+CODEGEN_ON_EVERY_LEVEL(DeterminismTest);
 
 }  // namespace
 }  // namespace codegen::cpu

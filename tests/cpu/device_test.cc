@@ -114,26 +114,25 @@ TEST(CpuDevice, SharesRotationsBetweenTheLayersOfAModel) {
 TEST(MeasureMachine, FindsSpeedsOfThisPlanet) {
   Cpu cpu(2);
 
-  const MachineSpeed speed = MeasureMachine(*cpu.pool);
+  const MachineSpeed speed = MeasureMachine(*cpu.pool, BestLevel());
 
   EXPECT_EQ(speed.threads, 2);
-  EXPECT_EQ(speed.isa, IsaName());
+  EXPECT_EQ(speed.level, BestLevel());
   EXPECT_GT(speed.read_gb_s, 0);
   EXPECT_LT(speed.read_gb_s, 10'000);
   EXPECT_GT(speed.f32_gflops, 0);
   EXPECT_LT(speed.f32_gflops, 100'000);
   EXPECT_GT(speed.bf16_gflops, 0);
+  EXPECT_GT(speed.int8_gops, 0);
 }
 
-TEST(MeasureMachine, ProbesEveryInstructionSet) {
+TEST(MeasureMachine, ProbesEveryLevel) {
   Cpu cpu(1);
-  for (const std::int64_t target : Targets()) {
-    UseTarget(target);
-    EXPECT_EQ(IsaName(), hwy::TargetName(target));
-    EXPECT_GT(MeasureF32Peak(*cpu.pool), 0);
-    EXPECT_GT(MeasureBf16Peak(*cpu.pool), 0);
+  for (const CpuFeatures level : SupportedLevels()) {
+    EXPECT_GT(MeasureF32Peak(*cpu.pool, level), 0);
+    EXPECT_GT(MeasureBf16Peak(*cpu.pool, level), 0);
+    EXPECT_GT(MeasureInt8Peak(*cpu.pool, level), 0);
   }
-  UseTarget(0);
 }
 
 }  // namespace

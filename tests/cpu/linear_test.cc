@@ -6,12 +6,15 @@
 #include <limits>
 #include <random>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "backend/backend.h"
 #include "codegen/options.h"
 #include "cpu/cpu_testing.h"
+#include "quant/format.h"
 #include "support/reference_backend.h"
+#include "tensor/half.h"
 
 namespace codegen::cpu {
 namespace {
@@ -19,6 +22,16 @@ namespace {
 using backend::Then;
 using testing::ReferenceBackend;
 using testing::ReferenceDevice;
+
+// How a matrix is held and multiplied.
+struct How {
+  WeightFormat format;
+  ComputePrecision precision = ComputePrecision::kExact;
+};
+
+std::string NameOf(const How& how) {
+  return std::string(WeightFormatName(how.format)) + ", " + ComputePrecisionName(how.precision);
+}
 
 struct Shape {
   std::int64_t rows;
@@ -45,6 +58,18 @@ struct Problem {
     return Download(device, out);
   }
 
+  // The same with activations as the kernel rounds them.
+  Problem WithActivationsOf(const LinearKernel& kernel) const {
+    Problem rounded = *this;
+    if (kernel.activations == Activations::kF32) return rounded;
+    const auto format =
+        kernel.activations == Activations::kInt8 ? WeightFormat::kInt8 : WeightFormat::kBf16;
+    const auto inputs = static_cast<std::size_t>(shape.inputs);
+    for (std::size_t row = 0; row < x.size(); row += inputs)
+      quant::RoundTo(format, std::span(rounded.x).subspan(row, inputs));
+    return rounded;
+  }
+
   // What the result is made of: sum |x w| + |bias| + |y| per element. A chain of n fused
   // multiply-adds is off by at most n 2^-24 of that; bias, gelu and the rounding of the reference
   // add a few.
@@ -68,64 +93,78 @@ struct Problem {
 
 class LinearTest : public CpuTest {
  protected:
-  void ExpectRight(const Shape& shape, WeightFormat format, Then then) {
+  void ExpectRight(const Shape& shape, const How& how, Then then) {
+    Cpu& cpu = how.precision == ComputePrecision::kExact ? cpu_ : fast_;
     const Problem problem(shape, random_);
     ReferenceDevice device;
     ReferenceBackend backend;
-    const std::vector<float> expected = problem.Compute(device, backend, format, then);
-    const std::vector<float> actual = problem.Compute(cpu_.device, cpu_.backend, format, then);
-    const std::vector<float> bounds = problem.Bounds(format);
+    const Problem rounded = problem.WithActivationsOf(cpu.device.KernelFor(how.format));
+    const std::vector<float> expected = rounded.Compute(device, backend, how.format, then);
+    const std::vector<float> actual = problem.Compute(cpu.device, cpu.backend, how.format, then);
+    const std::vector<float> bounds = problem.Bounds(how.format);
     for (std::size_t i = 0; i < expected.size(); ++i) {
       ASSERT_NEAR(actual[i], expected[i], bounds[i])
           << "row " << i / static_cast<std::size_t>(shape.outputs) << " output "
           << i % static_cast<std::size_t>(shape.outputs) << " of " << shape.rows << " x "
-          << shape.inputs << " -> " << shape.outputs << ", " << WeightFormatName(format)
-          << ", then " << static_cast<int>(then);
+          << shape.inputs << " -> " << shape.outputs << ", " << NameOf(how) << ", then "
+          << static_cast<int>(then);
     }
   }
 
-  Cpu cpu_{2};
+  Cpu cpu_{2, {.level = GetParam()}};
+  Cpu fast_{2, {.level = GetParam(), .precision = ComputePrecision::kFast}};
   std::mt19937 random_{20261122};
 };
 
-constexpr WeightFormat kFormats[] = {WeightFormat::kF32, WeightFormat::kBf16, WeightFormat::kF16};
+constexpr WeightFormat kFormats[] = {WeightFormat::kF32, WeightFormat::kBf16, WeightFormat::kF16,
+                                     WeightFormat::kInt8, WeightFormat::kInt4};
+
+constexpr How kAllHows[] = {{WeightFormat::kF32},
+                            {WeightFormat::kBf16},
+                            {WeightFormat::kF16},
+                            {WeightFormat::kInt8},
+                            {WeightFormat::kInt4},
+                            {WeightFormat::kBf16, ComputePrecision::kFast},
+                            {WeightFormat::kInt8, ComputePrecision::kFast},
+                            {WeightFormat::kInt4, ComputePrecision::kFast}};
 
 TEST_P(LinearTest, MatchesReferenceOnAllSmallShapes) {
-  for (const WeightFormat format : kFormats)
+  for (const How& how : kAllHows)
     for (std::int64_t rows = 1; rows <= 9; ++rows)
       for (std::int64_t inputs = 1; inputs <= 9; ++inputs)
         for (std::int64_t outputs = 1; outputs <= 9; ++outputs)
-          ExpectRight({rows, inputs, outputs}, format, Then::kStore);
+          ExpectRight({rows, inputs, outputs}, how, Then::kStore);
 }
 
 TEST_P(LinearTest, MatchesReferenceAroundTileEdges) {
-  for (const WeightFormat format : kFormats) {
+  for (const How& how : kAllHows) {
     for (std::int64_t rows = 1; rows <= 26; ++rows)
       for (const std::int64_t outputs : {15, 16, 17, 31, 33, 127, 128, 131, 257})
-        ExpectRight({rows, 37, outputs}, format, Then::kStore);
+        ExpectRight({rows, 37, outputs}, how, Then::kStore);
     for (const std::int64_t inputs : {15, 16, 17, 31, 97, 128, 1021}) {
-      ExpectRight({1, inputs, 47}, format, Then::kStore);
-      ExpectRight({13, inputs, 47}, format, Then::kStore);
+      ExpectRight({1, inputs, 47}, how, Then::kStore);
+      ExpectRight({13, inputs, 47}, how, Then::kStore);
     }
   }
 }
 
 TEST_P(LinearTest, MatchesReferenceAcrossSlabsAndBlocksOfInputs) {
-  for (const WeightFormat format : kFormats) {
-    ExpectRight({kSlabRows + 1, 19, 35}, format, Then::kStore);
-    ExpectRight({2 * kSlabRows + 7, 5, 18}, format, Then::kStore);
-    ExpectRight({29, 2047, 33}, format, Then::kAdd);
-    ExpectRight({29, 2049, 33}, format, Then::kGelu);
-    ExpectRight({64, 4099, 33}, format, Then::kStore);
-    ExpectRight({2, 4099, 33}, format, Then::kStore);
+  for (const How& how : kAllHows) {
+    ExpectRight({kSlabRows + 1, 19, 35}, how, Then::kStore);
+    ExpectRight({2 * kSlabRows + 7, 5, 18}, how, Then::kStore);
+    ExpectRight({29, 1025, 33}, how, Then::kStore);
+    ExpectRight({29, 2047, 33}, how, Then::kAdd);
+    ExpectRight({29, 2049, 33}, how, Then::kGelu);
+    ExpectRight({64, 4099, 33}, how, Then::kStore);
+    ExpectRight({2, 4099, 33}, how, Then::kStore);
   }
 }
 
 TEST_P(LinearTest, AddsAndAppliesGelu) {
-  for (const WeightFormat format : kFormats) {
+  for (const How& how : kAllHows) {
     for (const std::int64_t rows : {1, 2, 3, 5, 7, 12, 13, 40}) {
-      ExpectRight({rows, 24, 40}, format, Then::kAdd);
-      ExpectRight({rows, 24, 40}, format, Then::kGelu);
+      ExpectRight({rows, 24, 40}, how, Then::kAdd);
+      ExpectRight({rows, 24, 40}, how, Then::kGelu);
     }
   }
 }
@@ -166,13 +205,44 @@ TEST_P(LinearTest, RowsDoNotSeeStaleMemoryBesideThem) {
   std::fill_n(x.row(0), x.stride(), std::numeric_limits<float>::quiet_NaN());
   std::fill_n(x.row(0), 5, 1.0F);
   for (const WeightFormat format : kFormats) {
-    const Weight weight = Take(cpu_.device.MakeWeight(SourceOf(w, 5), {}, format));
-    Tensor y = Take(cpu_.device.MakeTensor(1, 3));
-    y.SetRows(1);
+    for (Cpu* cpu : {&cpu_, &fast_}) {
+      const Weight weight = Take(cpu->device.MakeWeight(SourceOf(w, 5), {}, format));
+      Tensor y = Take(cpu->device.MakeTensor(1, 3));
+      y.SetRows(1);
 
-    cpu_.backend.Linear(x, weight, Then::kStore, y);
+      cpu->backend.Linear(x, weight, Then::kStore, y);
 
-    EXPECT_EQ(Download(cpu_.device, y), (std::vector<float>{5, 5, 5}));
+      EXPECT_EQ(Download(cpu->device, y), (std::vector<float>{5, 5, 5}));
+    }
+  }
+}
+
+// Integers are exact: whatever a level multiplies with, the bits are those of the portable one.
+TEST_P(LinearTest, QuantisedWeightsGiveTheSameBitsOnEveryLevel) {
+  Cpu portable(1, {.level = CpuFeatures::kPortable, .precision = ComputePrecision::kFast});
+  for (const WeightFormat format : {WeightFormat::kInt8, WeightFormat::kInt4}) {
+    for (const std::int64_t rows : {1, 3, 14}) {
+      const Problem problem({rows, 1100, 50}, random_);
+
+      const auto actual = problem.Compute(fast_.device, fast_.backend, format, Then::kStore);
+
+      EXPECT_EQ(actual, problem.Compute(portable.device, portable.backend, format, Then::kStore));
+    }
+  }
+}
+
+TEST_P(LinearTest, NotFiniteActivationsSpoilTheirOwnRowOnly) {
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(),
+                          std::numeric_limits<float>::infinity()}) {
+    for (const WeightFormat format : kFormats) {
+      Problem problem({3, 70, 20}, random_);
+      problem.x[70 + 65] = bad;
+
+      const auto y = problem.Compute(fast_.device, fast_.backend, format, Then::kStore);
+
+      for (std::size_t i = 0; i < y.size(); ++i)
+        EXPECT_EQ(std::isfinite(y[i]), i / 20 != 1) << NameOf({format}) << " " << i;
+    }
   }
 }
 
@@ -192,7 +262,7 @@ TEST_P(LinearTest, KeepsStoredHalvesExact) {
   EXPECT_EQ(Download(cpu_.device, y), w);
 }
 
-CODEGEN_ON_EVERY_TARGET(LinearTest);
+CODEGEN_ON_EVERY_LEVEL(LinearTest);
 
 }  // namespace
 }  // namespace codegen::cpu

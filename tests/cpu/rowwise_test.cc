@@ -12,6 +12,8 @@
 #include "backend/backend.h"
 #include "codegen/options.h"
 #include "cpu/cpu_testing.h"
+#include "cpu/pack.h"
+#include "quant/format.h"
 #include "support/reference_backend.h"
 #include "tensor/half.h"
 
@@ -47,7 +49,7 @@ class RowwiseTest : public CpuTest {
           << "element " << i << " of " << rows << " x " << y_columns;
   }
 
-  Cpu cpu_{2};
+  Cpu cpu_{2, {.level = GetParam()}};
   ReferenceDevice reference_device_;
   ReferenceBackend reference_;
   std::mt19937 random_{20261122};
@@ -165,7 +167,8 @@ TEST_P(RowwiseTest, GatherCopiesRows) {
 
 TEST_P(RowwiseTest, EmbedReadsRowsAsTheyAreStored) {
   const std::vector<TokenId> tokens = {5, 0, 5, 6, 1};
-  for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kBf16, WeightFormat::kF16}) {
+  for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kBf16, WeightFormat::kF16,
+                                    WeightFormat::kInt8, WeightFormat::kInt4}) {
     for (const std::int64_t width : kWidths) {
       const std::vector<float> e = RandomFloats(7 * width, random_);
       Tensor y = Take(cpu_.device.MakeTensor(5, width));
@@ -174,12 +177,13 @@ TEST_P(RowwiseTest, EmbedReadsRowsAsTheyAreStored) {
       cpu_.backend.Embed(tokens, Take(cpu_.device.MakeEmbedding(SourceOf(e, width), format)), y);
 
       const std::vector<float> out = Download(cpu_.device, y);
-      for (std::size_t i = 0; i < out.size(); ++i) {
-        const std::size_t token =
-            static_cast<std::size_t>(tokens[i / static_cast<std::size_t>(width)]);
-        const float value =
-            e[token * static_cast<std::size_t>(width) + i % static_cast<std::size_t>(width)];
-        ASSERT_EQ(out[i], static_cast<float>(testing::Stored(value, format)));
+      for (std::size_t t = 0; t < tokens.size(); ++t) {
+        const auto columns = static_cast<std::size_t>(width);
+        std::vector<float> stored(e.begin() + tokens[t] * width,
+                                  e.begin() + (tokens[t] + 1) * width);
+        quant::RoundTo(EmbeddingFormat(format), stored);
+        ASSERT_TRUE(std::ranges::equal(stored, std::span(out).subspan(t * columns, columns)))
+            << WeightFormatName(format) << ", row " << t;
       }
     }
   }
@@ -197,7 +201,7 @@ TEST_P(RowwiseTest, SampleDrawsEachRow) {
   EXPECT_EQ(tokens[2].id, 2);
 }
 
-CODEGEN_ON_EVERY_TARGET(RowwiseTest);
+CODEGEN_ON_EVERY_LEVEL(RowwiseTest);
 
 }  // namespace
 }  // namespace codegen::cpu

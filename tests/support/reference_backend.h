@@ -26,7 +26,7 @@
 #include "backend/sampling.h"
 #include "base/check.h"
 #include "codegen/options.h"
-#include "tensor/half.h"
+#include "quant/format.h"
 
 namespace codegen::testing {
 
@@ -60,20 +60,6 @@ class ReferenceMatrix {
   std::int64_t columns_ = 0;
   std::vector<double> values_;
 };
-
-// The value that `format` holds for `value`.
-inline double Stored(float value, WeightFormat format) {
-  switch (format) {
-    case WeightFormat::kBf16:
-      return tensor::FloatFromBf16(tensor::Bf16FromFloat(value));
-    case WeightFormat::kF16:
-      return tensor::FloatFromF16(tensor::F16FromFloat(value));
-    case WeightFormat::kAuto:
-    case WeightFormat::kF32:
-      break;
-  }
-  return value;
-}
 
 class ReferenceDevice {
  public:
@@ -122,7 +108,10 @@ class ReferenceDevice {
 
   absl::StatusOr<Embedding> MakeEmbedding(const backend::MatrixSource& source,
                                           WeightFormat format) {
-    CODEGEN_ASSIGN_OR_RETURN(ReferenceMatrix matrix, Read(source, format));
+    // No embedding is held in less than int8.
+    const bool int4 = format == WeightFormat::kInt4;
+    CODEGEN_ASSIGN_OR_RETURN(ReferenceMatrix matrix,
+                             Read(source, int4 ? WeightFormat::kInt8 : format));
     return Embedding{.rows = source.rows, .columns = source.columns, .matrix = std::move(matrix)};
   }
 
@@ -153,9 +142,11 @@ class ReferenceDevice {
                                               WeightFormat format) {
     std::vector<float> floats(static_cast<std::size_t>(source.rows * source.columns));
     CODEGEN_RETURN_IF_ERROR(source.read(0, source.rows, floats));
+    const auto columns = static_cast<std::size_t>(source.columns);
+    for (std::size_t row = 0; row < floats.size(); row += columns)
+      quant::RoundTo(format, std::span(floats).subspan(row, columns));
     ReferenceMatrix matrix(source.rows, source.columns);
-    std::transform(floats.begin(), floats.end(), matrix.values().begin(),
-                   [format](float value) { return Stored(value, format); });
+    std::ranges::copy(floats, matrix.values().begin());
     return matrix;
   }
 };

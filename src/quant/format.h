@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the quantised formats are: the numbers they stand for, and how floats become them. Plain
+// loops; every device's own packing and kernels are held to this page.
+//
+//   int8  a row of weights [inputs]: q in [-127, 127] and one float scale, w = q scale.
+//         scale = largest |w| / 127, q = w / scale rounded to nearest even.
+//   int4  a row in groups of kInt4Group inputs: q in [0, 15], and two float16 numbers per group,
+//         w = q scale + minimum. scale = (largest - least) / 15, minimum = least.
+//   activations  a row of one token: as an int8 row of weights, made anew for every product.
+//
+// Why asymmetric groups of 64: see the table in bench/results (quality); 4.5 bits per weight.
+#ifndef CODEGEN_QUANT_FORMAT_H_
+#define CODEGEN_QUANT_FORMAT_H_
+
+#include <cstdint>
+#include <span>
+
+#include "codegen/options.h"
+
+namespace codegen::quant {
+
+inline constexpr std::int64_t kInt4Group = 64;
+
+// Rounds `row` to int8 and returns its scale: 0 for zeros, NaN where an element is not finite.
+// Requires: q.size() == row.size().
+float QuantizeInt8(std::span<const float> row, std::span<std::int8_t> q);
+
+// Scale and minimum of a group of int4, as float16 bits.
+struct Int4Scale {
+  std::uint16_t scale = 0;
+  std::uint16_t minimum = 0;
+};
+
+// Rounds a group, or what is left of one at the end of a row, to [0, 15]. Elements that are not
+// finite give a scale that is not. Requires: q.size() == group.size() <= kInt4Group.
+Int4Scale QuantizeInt4(std::span<const float> group, std::span<std::uint8_t> q);
+
+// Replaces a row by the numbers that `format` holds for it. Requires: not kAuto.
+void RoundTo(WeightFormat format, std::span<float> row);
+
+}  // namespace codegen::quant
+
+#endif  // CODEGEN_QUANT_FORMAT_H_
