@@ -103,7 +103,8 @@ class Codegen:
         output = json.loads(output)
         speed = next(result for result in output["results"] if result["what"] == kind)
         result = {"tok_s": speed["tok_s"], "machine": output["machine"], "bench": output, "note": ""}
-        result["version"] = output["machine"]["isa"]
+        version = output_of([self.arguments.codegen, "--version"], 1).strip()
+        result["version"] = f"{version}, {output['machine']['isa']}"
         if kind == "decode":
             seconds = speed["batch"] / speed["tok_s"]
             result["step_bytes"] = speed["share_of_bandwidth"] * output["machine"]["read_gb_s"] * 1e9 * seconds
@@ -147,8 +148,8 @@ def contestants(arguments):
     return [Codegen(arguments, weights) for weights in formats] + [Peer(arguments, *peer) for peer in wanted]
 
 
-def why_not(contestant, shape):
-    """Why it cannot take part, or None. Prepares its model."""
+def prepare(contestant, shape):
+    """Makes its model; returns why it cannot take part, or None."""
     need = shape.elements() * ELEMENT_BYTES[contestant.weights] * 1.2
     if need > free_bytes():
         return f"needs {need / 1e9:.0f} GB of memory, {free_bytes() / 1e9:.0f} are free"
@@ -225,7 +226,7 @@ def main():
     data = head(arguments)
     excluded = {}
     for contestant in everyone:
-        if reason := why_not(contestant, shape):
+        if reason := prepare(contestant, shape):
             excluded[contestant.engine, contestant.weights] = reason
     for round_number in range(arguments.rounds):
         run_round(data, round_number, everyone, excluded)

@@ -18,9 +18,9 @@ namespace codegen {
 // Peaks with the model's threads: the better of two probes, just before and just after the model.
 struct MachineSpeed {
   int threads = 0;
-  std::string isa = {};   // CpuFeaturesName of the instructions that the model runs on
-  double read_gb_s = 0;   // reading memory much larger than the caches, 1e9 bytes per second
-  double f32_gflops = 0;  // multiply-adds on float32 in registers, two operations each
+  std::string isa = {};    // CpuFeaturesName of the instructions that the model runs on
+  double read_gb_s = 0;    // reading memory much larger than the caches, 1e9 bytes per second
+  double f32_gflops = 0;   // multiply-adds on float32 in registers, two operations each
   double bf16_gflops = 0;  // the same on bfloat16: dot products where isa has them, else as float32
   double int8_gops = 0;    // the same on int8: dot products where isa has them, else as int16
 };
@@ -35,7 +35,9 @@ struct BenchmarkOptions {
 struct PrefillSpeed {
   int tokens = 0;
   double tok_s = 0;
-  double share_of_peak = 0;  // of f32_gflops: operations of all products and attention over time
+  // Operations of all products and of attention over time, of the peak of the instructions that
+  // the weights are multiplied with: f32_gflops, bf16_gflops or int8_gops.
+  double share_of_peak = 0;
 };
 
 struct DecodeSpeed {
@@ -48,6 +50,7 @@ struct DecodeSpeed {
 
 struct BenchmarkResult {
   MachineSpeed machine = {};
+  std::string peak = {};  // "f32", "bf16" or "int8": what share_of_peak is a share of
   std::vector<PrefillSpeed> prefill = {};
   std::vector<DecodeSpeed> decode = {};
 };

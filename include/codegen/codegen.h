@@ -8,12 +8,13 @@
 #ifndef CODEGEN_CODEGEN_H_
 #define CODEGEN_CODEGEN_H_
 
-#include "codegen/benchmark.h"  // IWYU pragma: export
-#include "codegen/model.h"      // IWYU pragma: export
-#include "codegen/options.h"    // IWYU pragma: export
-#include "codegen/request.h"    // IWYU pragma: export
-#include "codegen/session.h"    // IWYU pragma: export
-#include "codegen/tokenizer.h"  // IWYU pragma: export
-#include "codegen/version.h"    // IWYU pragma: export
+#include "codegen/benchmark.h"    // IWYU pragma: export
+#include "codegen/model.h"        // IWYU pragma: export
+#include "codegen/options.h"      // IWYU pragma: export
+#include "codegen/request.h"      // IWYU pragma: export
+#include "codegen/session.h"      // IWYU pragma: export
+#include "codegen/thread_pool.h"  // IWYU pragma: export
+#include "codegen/tokenizer.h"    // IWYU pragma: export
+#include "codegen/version.h"      // IWYU pragma: export
 
 #endif  // CODEGEN_CODEGEN_H_

@@ -7,6 +7,7 @@
 #ifndef CODEGEN_MODEL_H_
 #define CODEGEN_MODEL_H_
 
+#include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
 #include <cstdint>
@@ -35,11 +36,15 @@ struct ModelInfo {
   int context = 0;     // tokens, prompt and completion together
   int qkv_groups = 0;  // of CodeGen1's and 2's fused matrix; 0 for LLaMA-type models
   std::int64_t parameters = 0;
-  WeightFormat weights = WeightFormat::kAuto;  // kAuto where the matrices differ
-  std::int64_t weight_bytes = 0;               // held in memory
-  std::int64_t kv_bytes_per_token = 0;         // of a session or batch
-  TokenId end_of_text = -1;                    // ends a completion; -1 if there is none
-  std::string tokenizer = {};                  // Tokenizer::kind(), empty without one
+  WeightFormat weights = WeightFormat::kAuto;       // of the blocks; kAuto where they differ
+  WeightFormat head_weights = WeightFormat::kAuto;  // of the output matrix
+  ComputePrecision precision = ComputePrecision::kFast;
+  KvFormat kv_cache = KvFormat::kBf16;                // never kAuto
+  CpuFeatures cpu_features = CpuFeatures::kPortable;  // what it runs on, never kAuto
+  std::int64_t weight_bytes = 0;                      // held in memory
+  std::int64_t kv_bytes_per_token = 0;                // of a session or batch
+  TokenId end_of_text = -1;                           // ends a completion; -1 if there is none
+  std::string tokenizer = {};                         // Tokenizer::kind(), empty without one
   std::string fingerprint = {};  // 16 hexadecimal digits over shape and weights' values; same
                                  // values, same digits
   std::vector<std::string> warnings =
@@ -53,6 +58,8 @@ struct MemoryEstimate {
   std::int64_t f32_bytes = 0;
   std::int64_t bf16_bytes = 0;
   std::int64_t f16_bytes = 0;
+  std::int64_t int8_bytes = 0;
+  std::int64_t int4_bytes = 0;  // embedding and output matrix in int8
   std::int64_t kv_bytes_per_token = 0;
 };
 
@@ -75,6 +82,16 @@ class CODEGEN_EXPORT Model {
   // Load.
   static absl::StatusOr<Model> Random(const std::string& config_file,
                                       const LoadOptions& options = {});
+
+  // Writes the model into `folder`, which is made if it is not there: config.json, the tokenizer
+  // files that the model was loaded with, and its weights as they lie in memory, in one
+  // model.safetensors. Load reads such a folder without quantising or rearranging anything, and the
+  // results are the same to the bit; LoadOptions::weights and head_weights must then be kAuto or
+  // what was saved. Nothing is written over: a folder that holds a model.safetensors is refused.
+  // Errors: FAILED_PRECONDITION (a Random model, or the folder holds a model), NOT_FOUND /
+  // PERMISSION_DENIED (the folder cannot be made, or the files of the tokenizer are gone),
+  // RESOURCE_EXHAUSTED (the disk is full). A failed Save leaves no model.safetensors behind.
+  absl::Status Save(const std::string& folder) const;
 
   // Reads config.json alone. Errors: as Load.
   static absl::StatusOr<MemoryEstimate> EstimateMemory(const std::string& folder,

@@ -49,7 +49,8 @@ enum class ComputePrecision {
   kExact,
   // What the CPU multiplies fastest. int8 and int4 weights meet activations rounded to int8, one
   // scale per token, on every CPU with the same result to the bit. bf16 weights meet activations
-  // rounded to bf16 where the CPU has fast instructions for it (CpuFeatures::kAvx512Bf16, kAmx), and
+  // rounded to bf16 where the CPU has fast instructions for it (CpuFeatures::kAvx512Bf16, kAmx),
+  // and
   // float32 ones elsewhere. f16 and f32 weights: as kExact.
   kFast,
 };
@@ -82,8 +83,8 @@ constexpr const char* KvFormatName(KvFormat format) {
 // Instruction sets that there are kernels for, each including those before it. On Arm there is
 // kPortable alone, which is NEON.
 enum class CpuFeatures {
-  kAuto,        // the best that this CPU is known to run fast
-  kPortable,    // what the compiler takes for granted (SSE2 on x86-64)
+  kAuto,      // the best that this CPU is known to run fast
+  kPortable,  // what the compiler takes for granted (SSE2 on x86-64)
   kSse4,
   kAvx2,        // with FMA and F16C
   kAvx512,      // F, BW, CD, DQ, VL
@@ -133,11 +134,12 @@ struct LoadOptions {
   // Threads of the model's compute pool, the calling thread included; 0 takes one per physical core
   // that the process may use (affinity and cgroup quota). At most Limits::threads.
   int threads = 0;
-  // Compute on the threads of this pool instead (thread_pool.h); `threads` must then be 0. Models of
-  // one process that share a pool take turns instead of crowding each other out.
+  // Compute on the threads of this pool instead (thread_pool.h); `threads` must then be 0. Models
+  // of one process that share a pool take turns instead of crowding each other out.
   std::shared_ptr<ThreadPool> thread_pool = {};
-  // A folder to read the tokenizer from instead of the model's own. CodeGen2.5 publishes its tokenizer
-  // as Python code only, so give it any CodeGen1, CodeGen2 or GPT-2 folder (tokenizer.json, vocab.json
+  // A folder to read the tokenizer from instead of the model's own. CodeGen2.5 publishes its
+  // tokenizer as Python code only, so give it any CodeGen1, CodeGen2 or GPT-2 folder
+  // (tokenizer.json, vocab.json
   // + merges.txt, vocab.bpe or gpt2.tiktoken), from which its vocabulary is built.
   std::string tokenizer_folder = {};
   // Groups of the fused q,v,k matrix of CodeGen1 and 2; 0 detects (8 for 16 layers, else 4).

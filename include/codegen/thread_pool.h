@@ -19,8 +19,8 @@ namespace codegen {
 // Whether threads stay on one CPU each.
 enum class Affinity {
   kNone,    // the system moves them as it likes
-  kPinned,  // worker i runs on the i-th CPU that the process may use; the thread that calls into the
-            // library, which computes too, is left alone. For machines that run nothing else.
+  kPinned,  // worker i runs on the i-th CPU that the process may use; the thread that calls into
+            // the library, which computes too, is left alone. For machines that run nothing else.
 };
 
 struct ThreadPoolOptions {

@@ -97,6 +97,7 @@ struct KvLayer {
 struct CpuOptions {
   CpuFeatures level = CpuFeatures::kAuto;  // one that isa.h supports; kAuto: the best
   ComputePrecision precision = ComputePrecision::kExact;
+  KvFormat kv = KvFormat::kF32;  // not kAuto
 };
 
 // Safe to use from several threads; what it makes is safe to read from several, and to write from
