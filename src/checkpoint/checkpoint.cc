@@ -89,9 +89,11 @@ absl::StatusOr<Source> FindSource(const std::string& folder, FileFormats formats
   return NothingFound(folder, formats);
 }
 
-absl::StatusOr<std::vector<TensorEntry>> ListFile(const std::string& path, Source::Kind kind) {
+absl::StatusOr<Safetensors> ReadFile(const std::string& path, Source::Kind kind) {
   CODEGEN_ASSIGN_OR_RETURN(const std::shared_ptr<const base::File> file, base::File::Open(path));
-  return kind == Source::Kind::kSafetensors ? ListSafetensors(file) : ListTorchFile(file);
+  if (kind == Source::Kind::kSafetensors) return ReadSafetensors(file);
+  CODEGEN_ASSIGN_OR_RETURN(std::vector<TensorEntry> tensors, ListTorchFile(file));
+  return Safetensors{.tensors = std::move(tensors)};
 }
 
 absl::Status AddTensors(std::vector<TensorEntry> entries, Tensors& tensors) {
@@ -126,9 +128,9 @@ absl::StatusOr<Tensors> ListShards(const std::string& folder, const Source& sour
                            ReadShardIndex(base::JoinPath(folder, source.name)));
   Tensors tensors;
   for (const std::string& file : index.files) {
-    CODEGEN_ASSIGN_OR_RETURN(std::vector<TensorEntry> entries,
-                             ListFile(base::JoinPath(folder, file), source.kind));
-    CODEGEN_RETURN_IF_ERROR(AddTensors(std::move(entries), tensors));
+    CODEGEN_ASSIGN_OR_RETURN(Safetensors contents,
+                             ReadFile(base::JoinPath(folder, file), source.kind));
+    CODEGEN_RETURN_IF_ERROR(AddTensors(std::move(contents.tensors), tensors));
     if (tensors.size() > std::size_t{Limits::tensors}) {
       return absl::ResourceExhaustedError(
           fmt::format("{}: more tensors than the limit of {}", source.name, Limits::tensors));
@@ -138,22 +140,20 @@ absl::StatusOr<Tensors> ListShards(const std::string& folder, const Source& sour
   return tensors;
 }
 
-absl::StatusOr<Tensors> ListSource(const std::string& folder, const Source& source) {
-  if (source.form == Source::Form::kIndex) return ListShards(folder, source);
-  CODEGEN_ASSIGN_OR_RETURN(std::vector<TensorEntry> entries,
-                           ListFile(base::JoinPath(folder, source.name), source.kind));
-  Tensors tensors;
-  CODEGEN_RETURN_IF_ERROR(AddTensors(std::move(entries), tensors));
-  return tensors;
-}
-
 }  // namespace
 
 absl::StatusOr<Checkpoint> Checkpoint::Open(const std::string& folder, FileFormats formats) {
   Checkpoint checkpoint;
   CODEGEN_ASSIGN_OR_RETURN(const Source source, FindSource(folder, formats));
-  CODEGEN_ASSIGN_OR_RETURN(checkpoint.tensors_, ListSource(folder, source));
   checkpoint.source_ = source.name;
+  if (source.form == Source::Form::kIndex) {
+    CODEGEN_ASSIGN_OR_RETURN(checkpoint.tensors_, ListShards(folder, source));
+    return checkpoint;
+  }
+  CODEGEN_ASSIGN_OR_RETURN(Safetensors contents,
+                           ReadFile(base::JoinPath(folder, source.name), source.kind));
+  checkpoint.metadata_ = std::move(contents.metadata);
+  CODEGEN_RETURN_IF_ERROR(AddTensors(std::move(contents.tensors), checkpoint.tensors_));
   return checkpoint;
 }
 

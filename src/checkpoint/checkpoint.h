@@ -49,6 +49,8 @@ class Checkpoint {
 
   // All tensors by name, buffers included.
   const std::map<std::string, TensorEntry>& tensors() const { return tensors_; }
+  // What a single safetensors file says of itself; empty for all others.
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
   // "model.safetensors", "pytorch_model.bin.index.json", ...: the file that was found.
   const std::string& source() const { return source_; }
 
@@ -58,6 +60,7 @@ class Checkpoint {
 
  private:
   std::map<std::string, TensorEntry> tensors_;
+  std::map<std::string, std::string> metadata_;
   std::string source_;
 };
 

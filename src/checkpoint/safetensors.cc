@@ -62,10 +62,10 @@ class Header {
         buffer_start_(kLengthBytes + header_bytes),
         buffer_bytes_(file_->size() - buffer_start_) {}
 
-  absl::StatusOr<std::vector<TensorEntry>> Tensors(simdjson::dom::object header) const;
+  absl::StatusOr<Safetensors> Read(simdjson::dom::object header) const;
 
  private:
-  absl::Status CheckMetadata(element value) const;
+  absl::Status ReadMetadata(element value, Safetensors& out) const;
   absl::StatusOr<TensorEntry> Tensor(std::string_view name, element value) const;
   absl::StatusOr<DType> ReadDType(std::string_view name, simdjson::dom::object fields) const;
   absl::StatusOr<std::vector<std::int64_t>> ReadSizes(std::string_view name, const char* key,
@@ -84,17 +84,20 @@ absl::Status Header::Malformed(std::string_view name, const std::string& what) c
       fmt::format("{}: tensor {}: {}", file_->name(), base::Quote(name), what));
 }
 
-absl::Status Header::CheckMetadata(element value) const {
+absl::Status Header::ReadMetadata(element value, Safetensors& out) const {
   simdjson::dom::object metadata;
   if (value.get_object().get(metadata)) {
     return absl::DataLossError(fmt::format("{}: __metadata__: expected an object, found {}",
                                            file_->name(), base::JsonTypeName(value)));
   }
   for (const auto& [key, item] : metadata) {
-    if (item.is_string()) continue;
-    return absl::DataLossError(fmt::format("{}: __metadata__ {}: expected a string, found {}",
-                                           file_->name(), base::Quote(key),
-                                           base::JsonTypeName(item)));
+    std::string_view text;
+    if (item.get_string().get(text)) {
+      return absl::DataLossError(fmt::format("{}: __metadata__ {}: expected a string, found {}",
+                                             file_->name(), base::Quote(key),
+                                             base::JsonTypeName(item)));
+    }
+    out.metadata.emplace(key, text);
   }
   return absl::OkStatus();
 }
@@ -192,24 +195,24 @@ absl::Status Header::CheckTiling(const std::vector<TensorEntry>& tensors) const 
                                          file_->name(), file_->size() - expected));
 }
 
-absl::StatusOr<std::vector<TensorEntry>> Header::Tensors(simdjson::dom::object header) const {
-  std::vector<TensorEntry> tensors;
+absl::StatusOr<Safetensors> Header::Read(simdjson::dom::object header) const {
+  Safetensors out;
   for (const auto& [name, value] : header) {
     if (name == "__metadata__") {
-      CODEGEN_RETURN_IF_ERROR(CheckMetadata(value));
+      CODEGEN_RETURN_IF_ERROR(ReadMetadata(value, out));
       continue;
     }
-    if (tensors.size() == std::size_t{Limits::tensors}) {
+    if (out.tensors.size() == std::size_t{Limits::tensors}) {
       return absl::ResourceExhaustedError(
           fmt::format("{}: more tensors than the limit of {}", file_->name(), Limits::tensors));
     }
-    CODEGEN_ASSIGN_OR_RETURN(tensors.emplace_back(), Tensor(name, value));
+    CODEGEN_ASSIGN_OR_RETURN(out.tensors.emplace_back(), Tensor(name, value));
   }
-  std::ranges::sort(tensors, [](const TensorEntry& a, const TensorEntry& b) {
+  std::ranges::sort(out.tensors, [](const TensorEntry& a, const TensorEntry& b) {
     return std::tuple(a.file_offset, a.bytes()) < std::tuple(b.file_offset, b.bytes());
   });
-  CODEGEN_RETURN_IF_ERROR(CheckTiling(tensors));
-  return tensors;
+  CODEGEN_RETURN_IF_ERROR(CheckTiling(out.tensors));
+  return out;
 }
 
 // Returns N, compared with the size of the file and then with the limit.
@@ -245,14 +248,19 @@ absl::Status CheckPadding(std::string_view header, const base::File& file) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<TensorEntry>> ListSafetensors(
-    const std::shared_ptr<const base::File>& file) {
+absl::StatusOr<Safetensors> ReadSafetensors(const std::shared_ptr<const base::File>& file) {
   CODEGEN_ASSIGN_OR_RETURN(const std::int64_t length, ReadHeaderLength(*file));
   CODEGEN_ASSIGN_OR_RETURN(const std::string text, file->ReadString(kLengthBytes, length));
   CODEGEN_RETURN_IF_ERROR(CheckPadding(text, *file));
   CODEGEN_ASSIGN_OR_RETURN(const base::JsonDocument document,
                            base::JsonDocument::Parse(text, file->name()));
-  return Header(file, length).Tensors(document.root());
+  return Header(file, length).Read(document.root());
+}
+
+absl::StatusOr<std::vector<TensorEntry>> ListSafetensors(
+    const std::shared_ptr<const base::File>& file) {
+  CODEGEN_ASSIGN_OR_RETURN(Safetensors contents, ReadSafetensors(file));
+  return std::move(contents.tensors);
 }
 
 }  // namespace codegen::checkpoint

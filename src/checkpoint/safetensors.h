@@ -6,7 +6,9 @@
 
 #include <absl/status/statusor.h>
 
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/file.h"
@@ -14,9 +16,17 @@
 
 namespace codegen::checkpoint {
 
-// Returns the tensors of a safetensors file in the order of their bytes.
+struct Safetensors {
+  std::map<std::string, std::string> metadata = {};  // __metadata__
+  std::vector<TensorEntry> tensors = {};             // in the order of their bytes
+};
+
+// Reads the header of a safetensors file.
 // Errors: DATA_LOSS (the file contradicts itself or ends early), UNIMPLEMENTED (a dtype that is not
 // in tensor/dtype.h), RESOURCE_EXHAUSTED (beyond Limits).
+absl::StatusOr<Safetensors> ReadSafetensors(const std::shared_ptr<const base::File>& file);
+
+// The same, for who wants the tensors alone.
 absl::StatusOr<std::vector<TensorEntry>> ListSafetensors(
     const std::shared_ptr<const base::File>& file);
 

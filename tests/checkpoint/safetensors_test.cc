@@ -264,6 +264,18 @@ TEST(Safetensors, S10RefusesAMissingField) {
   EXPECT_THAT(ListOne(R"("dtype":"U8","shape":[8])"), StatusIs(kDataLoss, "\"data_offsets\""));
 }
 
+TEST(Safetensors, ReadsItsMetadata) {
+  const testing::TempFolder folder;
+  const std::string bytes =
+      SafetensorsBytes(R"({"__metadata__":{"format":"pt","a \"b\"":"\u00e9"}})", "");
+
+  const auto read = ReadSafetensors(*base::File::Open(folder.Write("model.safetensors", bytes)));
+
+  ASSERT_THAT(read, IsOk());
+  EXPECT_THAT(read->metadata,
+              ElementsAre(std::pair("a \"b\"", "\xC3\xA9"), std::pair("format", "pt")));
+}
+
 TEST(Safetensors, S11RefusesMetadataThatIsNoMapOfStrings) {
   EXPECT_THAT(List(SafetensorsBytes(R"({"__metadata__":"pt"})", "")),
               StatusIs(kDataLoss, "__metadata__: expected an object, found string"));
