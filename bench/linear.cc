@@ -36,7 +36,7 @@ constexpr std::int64_t kVocabulary = 51200;
 constexpr int kLayers = 20;
 
 struct Machine {
-  std::unique_ptr<base::ThreadPool> pool = *base::ThreadPool::Create(base::UsableCpus());
+  std::unique_ptr<base::ThreadPool> pool = *base::ThreadPool::Create(base::UsableCores());
   CpuDevice device{*pool, {.precision = ComputePrecision::kFast}};
   CpuBackend backend{device};
 

@@ -13,11 +13,9 @@ namespace cli {
 namespace {
 
 Json ToJson(const codegen::MachineSpeed& machine) {
-  return {{"threads", machine.threads},
-          {"isa", machine.isa},
-          {"read_gb_s", machine.read_gb_s},
-          {"f32_gflops", machine.f32_gflops},
-          {"bf16_gflops", machine.bf16_gflops}};
+  return {{"threads", machine.threads},         {"isa", machine.isa},
+          {"read_gb_s", machine.read_gb_s},     {"f32_gflops", machine.f32_gflops},
+          {"bf16_gflops", machine.bf16_gflops}, {"int8_gops", machine.int8_gops}};
 }
 
 Json ToJson(const codegen::PrefillSpeed& prefill) {
@@ -42,7 +40,11 @@ Json ToJson(const LoadedModel& loaded, const codegen::BenchmarkResult& result) {
   const codegen::ModelInfo& info = loaded.model.info();
   return {{"machine", ToJson(result.machine)},
           {"weights", codegen::WeightFormatName(info.weights)},
+          {"head_weights", codegen::WeightFormatName(info.head_weights)},
           {"weight_bytes", info.weight_bytes},
+          {"kv_cache", codegen::KvFormatName(info.kv_cache)},
+          {"precision", codegen::ComputePrecisionName(info.precision)},
+          {"peak", result.peak},
           {"load_s", loaded.load_s},
           {"results", cases}};
 }
@@ -51,15 +53,16 @@ std::string ToTable(const LoadedModel& loaded, const codegen::BenchmarkResult& r
   const codegen::MachineSpeed& machine = result.machine;
   const codegen::ModelInfo& info = loaded.model.info();
   std::string table = fmt::format(
-      "machine  {} threads, {}: reads {:.1f} GB/s, f32 {:.1f} GFLOP/s, bf16 {:.1f} GFLOP/s\n"
+      "machine  {} threads, {}: reads {:.1f} GB/s, f32 {:.1f} GFLOP/s, bf16 {:.1f} GFLOP/s, "
+      "int8 {:.1f} Gop/s\n"
       "weights  {}, {:.3f} GB, loaded in {:.2f} s\n\n"
       "          tokens  batch  context      tok/s\n",
       machine.threads, machine.isa, machine.read_gb_s, machine.f32_gflops, machine.bf16_gflops,
-      codegen::WeightFormatName(info.weights), static_cast<double>(info.weight_bytes) * 1e-9,
-      loaded.load_s);
+      machine.int8_gops, codegen::WeightFormatName(info.weights),
+      static_cast<double>(info.weight_bytes) * 1e-9, loaded.load_s);
   for (const codegen::PrefillSpeed& speed : result.prefill) {
-    table += fmt::format("prefill  {:7} {:6} {:8} {:10.1f}  {:3.0f} % of f32 peak\n", speed.tokens,
-                         "", "", speed.tok_s, 100 * speed.share_of_peak);
+    table += fmt::format("prefill  {:7} {:6} {:8} {:10.1f}  {:3.0f} % of {} peak\n", speed.tokens,
+                         "", "", speed.tok_s, 100 * speed.share_of_peak, result.peak);
   }
   for (const codegen::DecodeSpeed& speed : result.decode) {
     table += fmt::format("decode   {:7} {:6} {:8} {:10.1f}  {:3.0f} % of memory bandwidth\n", "",
@@ -97,8 +100,8 @@ Command BenchCommand() {
       .details =
           R"(Times prefill of each prompt length, and decoding at each batch size after a prompt of the
 first length; shares are of what the machine was measured to do just before.
---json prints {"machine": {"threads", "isa", "read_gb_s", "f32_gflops", "bf16_gflops"},
-  "weights", "weight_bytes", "load_s", "results": [
+--json prints {"machine": {"threads", "isa", "read_gb_s", "f32_gflops", "bf16_gflops", "int8_gops"},
+  "weights", "head_weights", "weight_bytes", "kv_cache", "precision", "peak", "load_s", "results": [
   {"what": "prefill", "tokens", "tok_s", "share_of_peak"},
   {"what": "decode", "batch", "context", "tok_s", "share_of_bandwidth"}]}.
 )",

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
 #include <utility>
 
@@ -68,17 +69,41 @@ bool SetTextFile(std::string_view value, Flags& flags) {
   return !value.empty();
 }
 
-bool SetWeights(std::string_view value, Flags& flags) {
-  using enum codegen::WeightFormat;
-  for (const codegen::WeightFormat format : {kAuto, kF32, kBf16}) {
-    if (value == codegen::WeightFormatName(format)) {
-      flags.load.weights = format;
-      return true;
-    }
+// Sets `choice` to the one of `choices` that is called `value`; `name` tells a choice's name.
+template <class Choice>
+bool Choose(std::string_view value, std::initializer_list<Choice> choices,
+            const char* (*name)(Choice), Choice& choice) {
+  for (const Choice candidate : choices) {
+    if (value != name(candidate)) continue;
+    choice = candidate;
+    return true;
   }
   return false;
 }
 
+bool SetWeights(std::string_view value, codegen::WeightFormat& format) {
+  using enum codegen::WeightFormat;
+  return Choose(value, {kAuto, kF32, kBf16, kF16, kInt8, kInt4}, &codegen::WeightFormatName,
+                format);
+}
+
+bool SetPrecision(std::string_view value, Flags& flags) {
+  using enum codegen::ComputePrecision;
+  return Choose(value, {kExact, kFast}, &codegen::ComputePrecisionName, flags.load.precision);
+}
+
+bool SetKvCache(std::string_view value, Flags& flags) {
+  using enum codegen::KvFormat;
+  return Choose(value, {kAuto, kF32, kBf16}, &codegen::KvFormatName, flags.load.kv_cache);
+}
+
+bool SetCpuFeatures(std::string_view value, Flags& flags) {
+  using enum codegen::CpuFeatures;
+  return Choose(value, {kAuto, kPortable, kSse4, kAvx2, kAvx512, kAvx512Vnni, kAvx512Bf16, kAmx},
+                &codegen::CpuFeaturesName, flags.load.cpu_features);
+}
+
+constexpr char kFormats[] = "auto, f32, bf16, f16, int8 or int4";
 constexpr char kTokenIds[] = "token ids, e.g. 1,2,3";
 constexpr char kCounts[] = "whole numbers of at least 1, e.g. 1,4,8";
 
@@ -90,8 +115,17 @@ constexpr Flag kModelFlags[] = {
        flags.model = value;
        return !value.empty();
      }},
-    {"weights", "FORMAT", "auto, f32 or bf16",
-     "auto (as stored, f16 kept exact), f32 or bf16; auto", SetWeights},
+    {"weights", "FORMAT", kFormats, "auto (as stored), f32, bf16, f16, int8 or int4; auto",
+     [](std::string_view value, Flags& flags) { return SetWeights(value, flags.load.weights); }},
+    {"head-weights", "FORMAT", kFormats, "of embedding and output matrix; auto, as --weights",
+     [](std::string_view value, Flags& flags) {
+       return SetWeights(value, flags.load.head_weights);
+     }},
+    {"precision", "P", "exact or fast", "exact (float32 activations) or fast; fast", SetPrecision},
+    {"kv-cache", "FORMAT", "auto, f32 or bf16", "keys and values; auto, bf16 unless exact",
+     SetKvCache},
+    {"cpu-features", "LEVEL", "auto, portable, sse4, avx2, avx512, avx512-vnni, avx512-bf16 or amx",
+     "instructions: portable, sse4, avx2, avx512[-vnni|-bf16], amx; auto", SetCpuFeatures},
     {"threads", "N", "a whole number in [0, 256]", "compute threads; 0, one per CPU",
      [](std::string_view value, Flags& flags) {
        return ParseNumber(value, 0, codegen::Limits::threads, flags.load.threads);

@@ -18,7 +18,11 @@ namespace {
 Json OrNull(const std::string& text) { return text.empty() ? Json() : Json(text); }
 
 Json BytesPerFormat(const codegen::MemoryEstimate& memory) {
-  return {{"f32", memory.f32_bytes}, {"bf16", memory.bf16_bytes}, {"f16", memory.f16_bytes}};
+  return {{"f32", memory.f32_bytes},
+          {"bf16", memory.bf16_bytes},
+          {"f16", memory.f16_bytes},
+          {"int8", memory.int8_bytes},
+          {"int4", memory.int4_bytes}};
 }
 
 Json ToJson(const codegen::ModelInfo& info, const codegen::MemoryEstimate& memory) {
@@ -35,9 +39,13 @@ Json ToJson(const codegen::ModelInfo& info, const codegen::MemoryEstimate& memor
             {"qkv_groups", info.qkv_groups}}},
           {"parameters", info.parameters},
           {"weights", codegen::WeightFormatName(info.weights)},
+          {"head_weights", codegen::WeightFormatName(info.head_weights)},
           {"weight_bytes", info.weight_bytes},
           {"bytes_per_format", BytesPerFormat(memory)},
+          {"kv_cache", codegen::KvFormatName(info.kv_cache)},
           {"kv_bytes_per_token", info.kv_bytes_per_token},
+          {"precision", codegen::ComputePrecisionName(info.precision)},
+          {"cpu_features", codegen::CpuFeaturesName(info.cpu_features)},
           {"end_of_text", info.end_of_text < 0 ? Json() : Json(info.end_of_text)},
           {"tokenizer", OrNull(info.tokenizer)},
           {"fingerprint", info.fingerprint},
@@ -52,9 +60,13 @@ Json ToJson(const codegen::Tokenizer& tokenizer,
           {"shape", nullptr},
           {"parameters", memory ? Json(memory->parameters) : Json()},
           {"weights", nullptr},
+          {"head_weights", nullptr},
           {"weight_bytes", nullptr},
           {"bytes_per_format", memory ? BytesPerFormat(*memory) : Json()},
+          {"kv_cache", nullptr},
           {"kv_bytes_per_token", memory ? Json(memory->kv_bytes_per_token) : Json()},
+          {"precision", nullptr},
+          {"cpu_features", nullptr},
           {"end_of_text", end_of_text ? Json(*end_of_text) : Json()},
           {"tokenizer", tokenizer.kind()},
           {"fingerprint", nullptr},
@@ -126,8 +138,9 @@ Command InfoCommand() {
 weights is described as far as it goes.
 --json prints {"family", "shape": {"layers", "width", "heads", "head_dim",
   "rotary_dim", "inner", "vocabulary", "context", "qkv_groups"},
-  "parameters", "weights", "weight_bytes",
-  "bytes_per_format": {"f32", "bf16", "f16"}, "kv_bytes_per_token",
+  "parameters", "weights", "head_weights", "weight_bytes",
+  "bytes_per_format": {"f32", "bf16", "f16", "int8", "int4"},
+  "kv_cache", "kv_bytes_per_token", "precision", "cpu_features",
   "end_of_text", "tokenizer", "fingerprint", "warnings": []}; null where unknown.
 )",
       .example = "codegen info --model examples/models/codegen-tiny-python",

@@ -4,9 +4,9 @@
 //
 // A level is a CpuFeatures other than kAuto. Levels up to kAvx512 are Highway's targets; from
 // kAvx512Vnni on there are kernels in intrinsics for some operations, and those of kAvx512 for the
-// rest. Supported and advisable differ twice: `vdpbf16ps` takes more than two cycles on Intel and is
-// slower than two float32 multiply-adds there; and a hypervisor may show the AMX bits but hide the
-// leaf that describes the tiles, on some of which AMX then faults.
+// rest. Supported and advisable differ twice: `vdpbf16ps` takes more than two cycles on Intel and
+// is slower than two float32 multiply-adds there; and a hypervisor may show the AMX bits but hide
+// the leaf that describes the tiles, on some of which AMX then faults.
 #ifndef CODEGEN_CPU_ISA_H_
 #define CODEGEN_CPU_ISA_H_
 

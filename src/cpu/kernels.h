@@ -44,7 +44,6 @@ struct AttendArgs {
 
 inline constexpr std::int64_t kAttendRows = 12;
 
-
 // --- norm.cc ------------------------------------------------------------------------------------
 
 struct NormArgs {
@@ -63,7 +62,7 @@ struct Kernels {
   CpuFeatures level = CpuFeatures::kPortable;
 
   // y = x wT + bias, by what the weights are and in which precision (linear.h).
-  LinearKernel linear_f32, linear_f16, linear_bf16, linear_int8, linear_int4;      // kExact
+  LinearKernel linear_f32, linear_f16, linear_bf16, linear_int8, linear_int4;  // kExact
   LinearKernel linear_bf16_fast, linear_int8_fast, linear_int4_fast;  // kFast where it differs
 
   // Narrows a row of activations [columns] for the products of kFast (linear.h).

@@ -45,17 +45,17 @@ struct NarrowRow {
 
 // A product. Everything about x is that of its first row.
 struct LinearArgs {
-  const std::byte* x = nullptr;          // [rows, inputs]
-  std::int64_t x_stride = 0;             // bytes, also of the three below
+  const std::byte* x = nullptr;           // [rows, inputs]
+  std::int64_t x_stride = 0;              // bytes, also of the three below
   const std::byte* group_sums = nullptr;  // NarrowRow, of Activations::kInt8
   const std::byte* x_scale = nullptr;
   const std::byte* x_total = nullptr;
   const std::byte* panels = nullptr;  // packed as in pack.h, panel_bytes apart
   std::int64_t panel_bytes = 0;
-  std::int64_t panel_count = 0;     // without the padding to kPanelGroup
-  const float* w_scale = nullptr;   // [outputs], padded; of int8
-  const float* bias = nullptr;      // [outputs], padded
-  float* y = nullptr;               // [rows, outputs], stride y_stride floats
+  std::int64_t panel_count = 0;    // without the padding to kPanelGroup
+  const float* w_scale = nullptr;  // [outputs], padded; of int8
+  const float* bias = nullptr;     // [outputs], padded
+  float* y = nullptr;              // [rows, outputs], stride y_stride floats
   std::int64_t y_stride = 0;
   std::int64_t inputs = 0;
   backend::Then then = backend::Then::kStore;
@@ -79,7 +79,7 @@ struct TileArgs {
   const std::byte* panels = nullptr;  // of its first panel and input
   std::int64_t panel_bytes = 0;
   std::int64_t inputs = 0;
-  bool resume = false;      // go on from `sums` instead of zero
+  bool resume = false;        // go on from `sums` instead of zero
   std::byte* sums = nullptr;  // [R][P][16] f32 or int32
 };
 
@@ -91,8 +91,8 @@ using FinishKernel = void (*)(const LinearArgs& args, const LinearBlock& tile,
 // How to multiply with one format of weights.
 struct LinearKernel {
   Activations activations = Activations::kF32;
-  std::int64_t step_inputs = 1;  // the unit of a panel: so many inputs
-  std::int64_t step_bytes = 64;  // take so many bytes
+  std::int64_t step_inputs = 1;   // the unit of a panel: so many inputs
+  std::int64_t step_bytes = 64;   // take so many bytes
   std::int64_t block_inputs = 0;  // of k at a time, for many rows; a multiple of step_inputs
   int tile_rows = 0;              // of the largest tile
   std::array<TileKernel, kMostTileRows + 1> slab = {};  // [rows]: kPanelGroup panels or fewer

@@ -29,7 +29,8 @@
 #include <cstring>
 
 // One list of attributes for all: no compiler makes bf16 instructions of its own accord.
-HWY_PUSH_ATTRIBUTES("avx2,fma,f16c,avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vnni,avx512bf16")
+HWY_PUSH_ATTRIBUTES(
+    "avx2,fma,f16c,avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vnni,avx512bf16")
 namespace codegen::cpu {
 namespace {
 
@@ -67,7 +68,9 @@ struct Int8Dots {
   static HWY_INLINE Sum Zero() { return _mm512_setzero_si512(); }
   static HWY_INLINE Sum Load(const __m512i* memory) { return _mm512_load_si512(memory); }
   static HWY_INLINE void Store(__m512i* memory, Sum sum) { _mm512_store_si512(memory, sum); }
-  static HWY_INLINE Sum Add(Sum sum, __m512i w, __m512i x) { return _mm512_dpbusd_epi32(sum, w, x); }
+  static HWY_INLINE Sum Add(Sum sum, __m512i w, __m512i x) {
+    return _mm512_dpbusd_epi32(sum, w, x);
+  }
 };
 
 // vdpbf16ps: adds two products of bf16 to each lane, the one of the odd input first.
@@ -196,10 +199,9 @@ struct Int4Tile {
       for (int r = 0; r < kRows; ++r) {
         const __m512 x_sum = _mm512_castsi512_ps(Broadcast(t.group_sums + r * t.x_stride));
         float* place = memory + (r * kPanels + p) * kLine;
-        const __m512 before =
-            _mm512_add_ps(_mm512_load_ps(place), _mm512_mul_ps(minimum, x_sum));
-        _mm512_store_ps(place, _mm512_add_ps(before, _mm512_mul_ps(_mm512_cvtepi32_ps(sums[r][p]),
-                                                                   scale)));
+        const __m512 before = _mm512_add_ps(_mm512_load_ps(place), _mm512_mul_ps(minimum, x_sum));
+        _mm512_store_ps(
+            place, _mm512_add_ps(before, _mm512_mul_ps(_mm512_cvtepi32_ps(sums[r][p]), scale)));
       }
     }
   }

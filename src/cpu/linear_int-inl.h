@@ -32,7 +32,8 @@ namespace HWY_NAMESPACE {
 using VU = hn::Vec<U>;
 using VI = hn::Vec<I>;
 
-constexpr int kIntAccumulators = HWY_CAP_GE512 || HWY_ARCH_ARM_A64 ? 16 : 8;  // of 32 or 16 registers
+constexpr int kIntAccumulators =
+    HWY_CAP_GE512 || HWY_ARCH_ARM_A64 ? 16 : 8;  // of 32 or 16 registers
 constexpr int kIntSlabPanels = HWY_CAP_GE512 ? 2 : 1;
 constexpr int kIntTileRows = std::max(1, kIntAccumulators / (kIntSlabPanels * kVectors));
 constexpr std::int64_t kIntPrefetchBytes = 2048;

@@ -20,7 +20,7 @@ namespace codegen::cpu {
 namespace HWY_NAMESPACE {
 
 constexpr std::int64_t kGroup = quant::kInt4Group;
-constexpr std::int64_t kGroupLines = kGroup / 8;             // of weights; then one of scales
+constexpr std::int64_t kGroupLines = kGroup / 8;  // of weights; then one of scales
 constexpr std::int64_t kGroupBytes = (kGroupLines + 1) * 64;
 
 HWY_INLINE VU LowNibbles(VU w) { return hn::And(w, hn::Set(U(), 0x0F0F0F0FU)); }
@@ -90,10 +90,12 @@ struct Int4Tile {
     for (std::int64_t line = 0; line < kGroupLines; ++line) {
       const std::byte* at = group + line * 64;
       PrefetchLines<kPanels>(at, panel_bytes);
-      DotLine(x + line * 8, x_stride, at, panel_bytes,
-              [](VU w) HWY_ATTR { return LowNibbles(w); }, sums);
-      DotLine(x + line * 8 + 4, x_stride, at, panel_bytes,
-              [](VU w) HWY_ATTR { return HighNibbles(w); }, sums);
+      DotLine(
+          x + line * 8, x_stride, at, panel_bytes, [](VU w) HWY_ATTR { return LowNibbles(w); },
+          sums);
+      DotLine(
+          x + line * 8 + 4, x_stride, at, panel_bytes, [](VU w) HWY_ATTR { return HighNibbles(w); },
+          sums);
     }
     for (int p = 0; p < kPanels; ++p) {
       for (int v = 0; v < kVectors; ++v) {

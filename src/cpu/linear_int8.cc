@@ -26,8 +26,7 @@ struct Int8Widened {
     for (std::int64_t k = 0; k < inputs; k += kStep, line += kStepBytes) {
       for (int v = 0; v < kVectors; ++v) {
         const auto* dwords = reinterpret_cast<const std::uint32_t*>(line) + v * kLanes;
-        const auto q =
-            hn::BitCast(I(), hn::Xor(hn::Load(U(), dwords), hn::Set(U(), 0x80808080U)));
+        const auto q = hn::BitCast(I(), hn::Xor(hn::Load(U(), dwords), hn::Set(U(), 0x80808080U)));
         float* lane = out + k * kLine + v * kLanes;
         Store(hn::ShiftLeft<24>(q), lane);
         Store(hn::ShiftLeft<16>(q), lane + kLine);
@@ -54,7 +53,8 @@ struct Int8Tile {
     const std::byte* x = t.x;
     for (const std::byte* const end = x + t.inputs; x < end; x += 4, line += 64) {
       PrefetchLines<kPanels>(line, t.panel_bytes);
-      DotLine(x, t.x_stride, line, t.panel_bytes, [](VU w) HWY_ATTR { return w; }, sums);
+      DotLine(
+          x, t.x_stride, line, t.panel_bytes, [](VU w) HWY_ATTR { return w; }, sums);
     }
     for (int r = 0; r < kRows; ++r) {
       for (int p = 0; p < kPanels; ++p) {

@@ -117,7 +117,8 @@ HWY_AFTER_NAMESPACE();
 #include <immintrin.h>
 
 // Highway 1.0 has no dot products: the two instructions are spelled out.
-HWY_PUSH_ATTRIBUTES("avx2,fma,f16c,avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vnni,avx512bf16")
+HWY_PUSH_ATTRIBUTES(
+    "avx2,fma,f16c,avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vnni,avx512bf16")
 namespace codegen::cpu {
 namespace {
 

@@ -27,7 +27,8 @@ constexpr std::int64_t kPadding = 64;  // elements that a kernel may read at a t
 HWY_INLINE V LoadInside(const float* x, std::int64_t k, std::int64_t columns) {
   if (k + kLanes <= columns) return hn::Load(F(), x + k);
   const auto left = static_cast<std::size_t>(std::max<std::int64_t>(0, columns - k));
-  return hn::IfThenElseZero(hn::FirstN(F(), left), hn::Load(F(), x + std::min(k, columns / kLanes * kLanes)));
+  return hn::IfThenElseZero(hn::FirstN(F(), left),
+                            hn::Load(F(), x + std::min(k, columns / kLanes * kLanes)));
 }
 
 void NarrowToBf16(const float* x, std::int64_t columns, const NarrowRow& row) {
@@ -41,7 +42,8 @@ void NarrowToBf16(const float* x, std::int64_t columns, const NarrowRow& row) {
     const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(u, 1));
     const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(u, 0x7FFF))));
     const auto nan = hn::Set(u, 0x7FC0);
-    const auto result = hn::IfThenElse(hn::MaskFromVec(hn::BitCast(u, hn::VecFromMask(F(), hn::IsNaN(value)))), nan, rounded);
+    const auto result = hn::IfThenElse(
+        hn::MaskFromVec(hn::BitCast(u, hn::VecFromMask(F(), hn::IsNaN(value)))), nan, rounded);
     hn::Store(hn::DemoteTo(half, hn::BitCast(I(), result)), half, out + k);
   }
 }

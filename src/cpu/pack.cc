@@ -56,8 +56,7 @@ void PackInt8(const float* rows, std::int64_t outputs, std::int64_t inputs, std:
 // Packs one group of one output; `group` has its lines.
 void PackInt4Group(std::span<const float> floats, std::int64_t o, std::byte* group) {
   std::array<std::uint8_t, kGroup> q{};
-  const quant::Int4Scale scale =
-      quant::QuantizeInt4(floats, std::span(q).first(floats.size()));
+  const quant::Int4Scale scale = quant::QuantizeInt4(floats, std::span(q).first(floats.size()));
   auto* const nibbles = As<std::uint8_t>(group);
   for (std::size_t k = 0; k < q.size(); ++k) {
     const std::size_t byte = (k / 8 * kLine + static_cast<std::size_t>(o)) * 4 + k % 4;

@@ -14,9 +14,9 @@
 //
 // One line is what an AVX-512 dot product takes, and 16 lines of int8 or bf16 are an AMX tile.
 // Outputs are padded to 16 and panels to kPanelGroup; inputs of bf16 are padded to 2 with zeros,
-// those of int8 to 64 and of int4 to a group with anything (activations are zero there). A panel takes an
-// odd number of lines: several panels are read side by side, and with a power of two between them
-// they would fall into the same set of the L1 cache.
+// those of int8 to 64 and of int4 to a group with anything (activations are zero there). A panel
+// takes an odd number of lines: several panels are read side by side, and with a power of two
+// between them they would fall into the same set of the L1 cache.
 #ifndef CODEGEN_CPU_PACK_H_
 #define CODEGEN_CPU_PACK_H_
 

@@ -21,7 +21,7 @@ namespace codegen::model {
 // What a load is told besides the weights.
 struct LoadPlan {
   ModelConfig config = {};
-  WeightFormat format = WeightFormat::kAuto;  // kAuto: each matrix as stored
+  WantedFormats formats = {};
   std::function<void(std::int64_t elements)> on_tensor =
       {};  // may be empty; called after each matrix
 };
@@ -84,7 +84,7 @@ class Loader {
   }
 
   WeightFormat Format(const ExpectedTensor& tensor) const {
-    return HeldFormat(source_, tensor, plan_.format);
+    return HeldFormat(source_, tensor, plan_.formats);
   }
 
   // Reads a vector whole; an unnamed one is empty.

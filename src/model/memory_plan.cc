@@ -2,13 +2,9 @@
 #include "model/memory_plan.h"
 
 #include "model/weight_names.h"
+#include "quant/format.h"
 
 namespace codegen::model {
-
-std::int64_t MemoryPlan::WeightBytes(WeightFormat format) const {
-  const std::int64_t item_bytes = format == WeightFormat::kF32 ? 4 : 2;
-  return matrix_elements * item_bytes + (parameters - matrix_elements) * 4;
-}
 
 MemoryPlan PlanMemory(const ModelConfig& config) {
   MemoryPlan plan;
@@ -19,9 +15,21 @@ MemoryPlan PlanMemory(const ModelConfig& config) {
   const OuterNames outer = Outer(config);
   plan.head_elements = outer.head.elements();
   plan.embedding_elements = outer.embedding.elements();
-  constexpr std::int64_t kKeyAndValueBytes = 2 * sizeof(float);
-  plan.kv_bytes_per_token = kKeyAndValueBytes * config.layers * config.width;
   return plan;
+}
+
+std::int64_t WeightBytes(const ModelConfig& config, const WantedFormats& formats) {
+  std::int64_t bytes = 0;
+  for (const ExpectedTensor& tensor : ExpectedTensors(config)) {
+    const WeightFormat format = HeldFormat(RandomSource(), tensor, formats);
+    bytes += quant::MatrixBytes(format, tensor.rows(), tensor.columns());
+  }
+  return bytes;
+}
+
+std::int64_t KvBytesPerToken(const ModelConfig& config, KvFormat format) {
+  const std::int64_t item_bytes = format == KvFormat::kBf16 ? 2 : 4;
+  return 2 * item_bytes * config.layers * config.width;
 }
 
 }  // namespace codegen::model

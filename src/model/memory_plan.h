@@ -8,22 +8,25 @@
 
 #include "codegen/options.h"
 #include "model/model_config.h"
+#include "model/tensor_source.h"
 
 namespace codegen::model {
 
 struct MemoryPlan {
   std::int64_t parameters = 0;
-  std::int64_t matrix_elements =
-      0;  // of parameters, those whose format can be chosen; the rest are float32
+  // Of parameters, those whose format can be chosen; the rest are float32.
+  std::int64_t matrix_elements = 0;
   std::int64_t head_elements = 0;  // of matrix_elements, those of the output matrix
   std::int64_t embedding_elements = 0;
-  std::int64_t kv_bytes_per_token = 0;
-
-  // Bytes of all weights in `format`. Requires: not kAuto.
-  std::int64_t WeightBytes(WeightFormat format) const;
 };
 
 MemoryPlan PlanMemory(const ModelConfig& config);
+
+// Bytes of all weights in these formats. Requires: neither is kAuto.
+std::int64_t WeightBytes(const ModelConfig& config, const WantedFormats& formats);
+
+// Bytes of the keys and values of a token in all layers. Requires: not kAuto.
+std::int64_t KvBytesPerToken(const ModelConfig& config, KvFormat format);
 
 }  // namespace codegen::model
 

@@ -159,10 +159,23 @@ backend::MatrixSource RowInspector::Inspect(const std::string& name, backend::Ma
 
 std::string RowInspector::Fingerprint() const { return fmt::format("{:016x}", sum_.load()); }
 
-WeightFormat HeldFormat(const TensorSource& source, const ExpectedTensor& tensor,
-                        WeightFormat wanted) {
+WantedFormats WantedFormats::From(const LoadOptions& options) {
+  WantedFormats wanted{.blocks = options.weights, .outer = options.head_weights};
+  if (wanted.outer == WeightFormat::kAuto) {
+    const bool int4 = options.weights == WeightFormat::kInt4;
+    wanted.outer = int4 ? WeightFormat::kInt8 : options.weights;
+  }
+  return wanted;
+}
+
+WeightFormat HeldFormat(const StoredFormats& source, const ExpectedTensor& tensor,
+                        const WantedFormats& wanted) {
   if (!tensor.is_matrix()) return WeightFormat::kF32;
-  return wanted == WeightFormat::kAuto ? source.StoredFormat(tensor) : wanted;
+  const bool block = tensor.place == Place::kBlock;
+  const WeightFormat format = block ? wanted.blocks : wanted.outer;
+  if (format == WeightFormat::kAuto) return source.StoredFormat(tensor);
+  const bool int4_embedding = tensor.place == Place::kEmbedding && format == WeightFormat::kInt4;
+  return int4_embedding ? WeightFormat::kInt8 : format;
 }
 
 backend::MatrixSource Stacked(std::vector<backend::MatrixSource> parts) {

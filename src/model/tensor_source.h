@@ -22,13 +22,17 @@
 
 namespace codegen::model {
 
-class TensorSource {
+class StoredFormats {
  public:
-  virtual ~TensorSource() = default;
-  // A vector is a matrix of one row. Errors: as checkpoint::RowReader.
-  virtual absl::StatusOr<backend::MatrixSource> Open(const ExpectedTensor& tensor) const = 0;
+  virtual ~StoredFormats() = default;
   // The format that holds the tensor's values exactly; what WeightFormat::kAuto becomes.
   virtual WeightFormat StoredFormat(const ExpectedTensor& tensor) const = 0;
+};
+
+class TensorSource : public StoredFormats {
+ public:
+  // A vector is a matrix of one row. Errors: as checkpoint::RowReader.
+  virtual absl::StatusOr<backend::MatrixSource> Open(const ExpectedTensor& tensor) const = 0;
 };
 
 // The tensors of a checkpoint, which must be those of `config`, neither fewer nor others, in the
@@ -75,9 +79,18 @@ class RowInspector {
   std::atomic<std::uint64_t> sum_{0};
 };
 
-// What a tensor is held in when `wanted` is asked for. Vectors are always float32.
-WeightFormat HeldFormat(const TensorSource& source, const ExpectedTensor& tensor,
-                        WeightFormat wanted);
+// What the matrices are asked to be held in; kAuto: as stored.
+struct WantedFormats {
+  WeightFormat blocks = WeightFormat::kAuto;
+  WeightFormat outer = WeightFormat::kAuto;  // embedding and output matrix
+
+  // LoadOptions::weights and head_weights, whose kAuto follows the former.
+  static WantedFormats From(const LoadOptions& options);
+};
+
+// What a tensor is held in. Vectors are float32 always, an embedding at least int8.
+WeightFormat HeldFormat(const StoredFormats& source, const ExpectedTensor& tensor,
+                        const WantedFormats& wanted);
 
 // Matrices one above the other. Requires: the same columns.
 backend::MatrixSource Stacked(std::vector<backend::MatrixSource> parts);

@@ -45,16 +45,16 @@ OuterNames Outer(const ModelConfig& config) {
   const std::int64_t width = config.width;
   const std::int64_t vocabulary = config.vocabulary;
   if (config.architecture == Architecture::kLlama) {
-    return {.embedding = {"model.embed_tokens.weight", {vocabulary, width}},
+    return {.embedding = {"model.embed_tokens.weight", {vocabulary, width}, Place::kEmbedding},
             .final_gain = Vector("model.norm.weight", width),
             .final_bias = {},
-            .head = {"lm_head.weight", {vocabulary, width}},
+            .head = {"lm_head.weight", {vocabulary, width}, Place::kHead},
             .head_bias = {}};
   }
-  return {.embedding = {"transformer.wte.weight", {vocabulary, width}},
+  return {.embedding = {"transformer.wte.weight", {vocabulary, width}, Place::kEmbedding},
           .final_gain = Vector("transformer.ln_f.weight", width),
           .final_bias = Vector("transformer.ln_f.bias", width),
-          .head = {"lm_head.weight", {vocabulary, width}},
+          .head = {"lm_head.weight", {vocabulary, width}, Place::kHead},
           .head_bias = Vector("lm_head.bias", vocabulary)};
 }
 

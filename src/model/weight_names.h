@@ -13,10 +13,14 @@
 
 namespace codegen::model {
 
+// Where a matrix belongs: formats are chosen for the blocks and for the two others apart.
+enum class Place { kBlock, kEmbedding, kHead };
+
 // A matrix [rows, columns] as torch's Linear stores it ([outputs, inputs]), or a vector [columns].
 struct ExpectedTensor {
   std::string name = {};
   std::vector<std::int64_t> shape = {};
+  Place place = Place::kBlock;
 
   bool is_matrix() const { return shape.size() == 2; }
   std::int64_t rows() const { return is_matrix() ? shape[0] : 1; }

@@ -68,6 +68,23 @@ Int4Scale QuantizeInt4(std::span<const float> group, std::span<std::uint8_t> q) 
   return packed;
 }
 
+std::int64_t MatrixBytes(WeightFormat format, std::int64_t rows, std::int64_t columns) {
+  constexpr std::int64_t kGroupBytes = kInt4Group / 2 + sizeof(Int4Scale);
+  switch (format) {
+    case WeightFormat::kBf16:
+    case WeightFormat::kF16:
+      return rows * columns * 2;
+    case WeightFormat::kInt8:
+      return rows * (columns + std::int64_t{sizeof(float)});
+    case WeightFormat::kInt4:
+      return rows * ((columns + kInt4Group - 1) / kInt4Group) * kGroupBytes;
+    case WeightFormat::kAuto:
+    case WeightFormat::kF32:
+      break;
+  }
+  return rows * columns * 4;
+}
+
 void RoundTo(WeightFormat format, std::span<float> row) {
   switch (format) {
     case WeightFormat::kAuto:

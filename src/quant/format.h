@@ -36,6 +36,10 @@ struct Int4Scale {
 // finite give a scale that is not. Requires: q.size() == group.size() <= kInt4Group.
 Int4Scale QuantizeInt4(std::span<const float> group, std::span<std::uint8_t> q);
 
+// What a matrix [rows, columns] takes in `format`, scales included, padding not. Requires: not
+// kAuto.
+std::int64_t MatrixBytes(WeightFormat format, std::int64_t rows, std::int64_t columns);
+
 // Replaces a row by the numbers that `format` holds for it. Requires: not kAuto.
 void RoundTo(WeightFormat format, std::span<float> row);
 

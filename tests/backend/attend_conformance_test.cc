@@ -77,7 +77,7 @@ double AttendError(const Heads& heads, std::int64_t positions, double m) {
 }
 
 template <class Subject>
-class AttendConformance : public ::testing::Test {
+class AttendConformance : public SubjectTest<Subject> {
  protected:
   using Kv = typename Duo<Subject>::KvLayer;
 

@@ -24,10 +24,11 @@ namespace {
 using backend::Then;
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr std::array kFormats = {WeightFormat::kF32, WeightFormat::kBf16, WeightFormat::kF16};
+constexpr std::array kFormats = {WeightFormat::kF32, WeightFormat::kBf16, WeightFormat::kF16,
+                                 WeightFormat::kInt8, WeightFormat::kInt4};
 
 template <class Subject>
-class Conformance : public ::testing::Test {
+class Conformance : public SubjectTest<Subject> {
  protected:
   Duo<Subject> duo_;
   std::mt19937 random_{1};

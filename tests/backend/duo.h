@@ -26,6 +26,7 @@
 #include "base/thread_pool.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/cpu_device.h"
+#include "cpu/isa.h"
 #include "support/reference_backend.h"
 
 namespace codegen::testing {
@@ -40,24 +41,47 @@ struct ReferenceSubject {
   ReferenceBackend backend;
 };
 
-template <int threads>
+// On one level of instructions; on a machine without it the tests skip and the level does not
+// matter.
+template <int threads, CpuFeatures level = CpuFeatures::kAuto>
 struct CpuSubject {
   using Backend = cpu::CpuBackend;
   static constexpr bool kSameBitsInAnyBatch = true;
 
+  static constexpr CpuFeatures kLevel = level;
+
   std::unique_ptr<base::ThreadPool> pool = *base::ThreadPool::Create(threads);
-  cpu::CpuDevice device{*pool};
+  cpu::CpuDevice device{*pool, {.level = cpu::ChooseLevel(level).value_or(CpuFeatures::kAuto)}};
   cpu::CpuBackend backend{device};
 };
 
-using Subjects = ::testing::Types<ReferenceSubject, CpuSubject<1>, CpuSubject<3>>;
+// What is exact is the same from kAvx512 on: cpu/linear_test holds the levels above it, and kFast,
+// to the oracle.
+using Subjects =
+    ::testing::Types<ReferenceSubject, CpuSubject<1>, CpuSubject<3, CpuFeatures::kPortable>,
+                     CpuSubject<3, CpuFeatures::kSse4>, CpuSubject<3, CpuFeatures::kAvx2>,
+                     CpuSubject<3, CpuFeatures::kAvx512>>;
 
 struct SubjectName {
   template <class Subject>
   static std::string GetName(int) {
-    if constexpr (std::is_same_v<Subject, ReferenceSubject>) return "Reference";
-    if constexpr (std::is_same_v<Subject, CpuSubject<1>>) return "CpuOneThread";
-    if constexpr (std::is_same_v<Subject, CpuSubject<3>>) return "CpuThreeThreads";
+    if constexpr (std::is_same_v<Subject, ReferenceSubject>) {
+      return "Reference";
+    } else {
+      return std::string("Cpu_") + CpuFeaturesName(Subject::kLevel);
+    }
+  }
+};
+
+// A fixture for one subject: skips where the machine lacks its instructions.
+template <class Subject>
+class SubjectTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if constexpr (requires { Subject::kLevel; }) {
+      if (!cpu::ChooseLevel(Subject::kLevel).ok())
+        GTEST_SKIP() << "this machine does not run " << CpuFeaturesName(Subject::kLevel);
+    }
   }
 };
 

@@ -23,11 +23,14 @@ TEST(Bench, PrintsTheObjectOthersRelyOn) {
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   const Json result = OutputOf(outcome);
   EXPECT_THAT(KeysOf(result),
-              ElementsAre("machine", "weights", "weight_bytes", "load_s", "results"));
+              ElementsAre("machine", "weights", "head_weights", "weight_bytes", "kv_cache",
+                          "precision", "peak", "load_s", "results"));
   EXPECT_THAT(KeysOf(result["machine"]),
-              ElementsAre("threads", "isa", "read_gb_s", "f32_gflops", "bf16_gflops"));
+              ElementsAre("threads", "isa", "read_gb_s", "f32_gflops", "bf16_gflops", "int8_gops"));
   EXPECT_EQ(result["machine"]["threads"], 2);
   EXPECT_EQ(result["weights"], "bf16");
+  EXPECT_EQ(result["precision"], "fast");
+  EXPECT_EQ(result["kv_cache"], "bf16");
   EXPECT_GT(result["weight_bytes"], 0);
   ASSERT_EQ(result["results"].size(), 4U);
   const Json& prefill = result["results"][1];

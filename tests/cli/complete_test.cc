@@ -183,7 +183,7 @@ TEST(Complete, DoesNotDependOnThreads) {
 TEST(Complete, HoldsWeightsAsAsked) {
   const ModelFolder model;
 
-  for (const char* weights : {"auto", "f32", "bf16"}) {
+  for (const char* weights : {"auto", "f32", "bf16", "f16", "int8", "int4"}) {
     const Outcome outcome = RunProgram(Complete(model, {"--prompt", "def", "--weights", weights}));
     EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   }

@@ -16,9 +16,13 @@ constexpr const char* kKeys[] = {"family",
                                  "shape",
                                  "parameters",
                                  "weights",
+                                 "head_weights",
                                  "weight_bytes",
                                  "bytes_per_format",
+                                 "kv_cache",
                                  "kv_bytes_per_token",
+                                 "precision",
+                                 "cpu_features",
                                  "end_of_text",
                                  "tokenizer",
                                  "fingerprint",
@@ -35,7 +39,7 @@ TEST(Info, DescribesAModel) {
   EXPECT_THAT(KeysOf(info["shape"]),
               ElementsAre("layers", "width", "heads", "head_dim", "rotary_dim", "inner",
                           "vocabulary", "context", "qkv_groups"));
-  EXPECT_THAT(KeysOf(info["bytes_per_format"]), ElementsAre("f32", "bf16", "f16"));
+  EXPECT_THAT(KeysOf(info["bytes_per_format"]), ElementsAre("f32", "bf16", "f16", "int8", "int4"));
   EXPECT_EQ(info["family"], "codegen1");
   EXPECT_EQ(info["shape"].dump(),
             "{\"layers\":2,\"width\":32,\"heads\":4,\"head_dim\":8,\"rotary_dim\":8,\"inner\":128,"
@@ -47,6 +51,22 @@ TEST(Info, DescribesAModel) {
   EXPECT_EQ(info["fingerprint"].get<std::string>().size(), 16U);
   EXPECT_GT(info["kv_bytes_per_token"], 0);
   EXPECT_GT(info["bytes_per_format"]["f32"], info["bytes_per_format"]["bf16"]);
+}
+
+TEST(Info, SaysHowAModelIsHeldAndComputed) {
+  const ModelFolder model;
+
+  const Outcome outcome =
+      RunProgram({"info", "--model", model.path(), "--json", "--weights", "int4", "--precision",
+                  "exact", "--cpu-features", "portable"});
+
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  const Json info = OutputOf(outcome);
+  EXPECT_EQ(info["weights"], "int4");
+  EXPECT_EQ(info["head_weights"], "int8");
+  EXPECT_EQ(info["precision"], "exact");
+  EXPECT_EQ(info["kv_cache"], "f32");
+  EXPECT_EQ(info["cpu_features"], "portable");
 }
 
 TEST(Info, PrintsALineForEachValue) {

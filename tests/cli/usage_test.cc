@@ -140,8 +140,13 @@ TEST(Usage, RefusesBadLists) {
 }
 
 TEST(Usage, RefusesOtherValuesThanThoseNamed) {
-  ExpectWrongUsage({"complete", "--weights", "int8"},
-                   "--weights: expected auto, f32 or bf16, found \"int8\"");
+  ExpectWrongUsage({"complete", "--weights", "int2"},
+                   "--weights: expected auto, f32, bf16, f16, int8 or int4, found \"int2\"");
+  ExpectWrongUsage({"complete", "--head-weights", "2"}, "--head-weights: expected auto, f32");
+  ExpectWrongUsage({"complete", "--precision", "double"},
+                   "--precision: expected exact or fast, found \"double\"");
+  ExpectWrongUsage({"complete", "--kv-cache", "f16"}, "--kv-cache: expected auto, f32 or bf16");
+  ExpectWrongUsage({"complete", "--cpu-features", "mmx"}, "--cpu-features: expected auto, portable");
   ExpectWrongUsage({"complete", "--stop", ""}, "--stop: expected a text that is not empty");
 }
 

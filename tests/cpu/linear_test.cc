@@ -232,8 +232,8 @@ TEST_P(LinearTest, QuantisedWeightsGiveTheSameBitsOnEveryLevel) {
 }
 
 TEST_P(LinearTest, NotFiniteActivationsSpoilTheirOwnRowOnly) {
-  for (const float bad : {std::numeric_limits<float>::quiet_NaN(),
-                          std::numeric_limits<float>::infinity()}) {
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     for (const WeightFormat format : kFormats) {
       Problem problem({3, 70, 20}, random_);
       problem.x[70 + 65] = bad;
