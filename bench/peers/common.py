@@ -5,10 +5,12 @@ A runner is a file peer_NAME.py with two functions, and ends in `common.main(pre
 
   prepare(shape, folder, weights)    writes a model of random weights, once
   Engine(shape, folder, weights, threads, sequences, tokens)
-    prefill_ways                     functions of a token count; each forwards such a prompt and ends with the
-                                     logits of its last token
-    decode(context, new_tokens)      seconds of each step, one token for every sequence in a step
-    version, weight_bytes (read in each step), cache_bytes (of one token), note (on the model; may be empty)
+    prefill_ways                 functions of a token count; each forwards such a prompt and ends
+                                 with the logits of its last token
+    decode(context, new_tokens)  seconds of each step, one token for every sequence in a step
+    version                      of the engine
+    weight_bytes, cache_bytes    read in each step, and of one token
+    note                         on the model; may be empty
 
 and is run in a process of its own for every measurement, which it prints as one JSON object.
 """
@@ -60,7 +62,9 @@ def seconds(work, *arguments):
 
 def measure_prefill(engine, tokens):
     """Seconds of each run of the fastest way; the first run of each warms up."""
-    runs = [[seconds(way, tokens) for _ in range(1 + PREFILL_RUNS)][1:] for way in engine.prefill_ways]
+    runs = [
+        [seconds(way, tokens) for _ in range(1 + PREFILL_RUNS)][1:] for way in engine.prefill_ways
+    ]
     return min(runs, key=statistics.median)
 
 
@@ -72,7 +76,12 @@ def measure_decode(engine, context, new_tokens):
 def run(arguments, engine_class):
     tokens = arguments.tokens + (arguments.new_tokens if arguments.batch else 0)
     engine = engine_class(
-        Shape(arguments.shape), arguments.folder, arguments.weights, arguments.threads, arguments.batch or 1, tokens
+        Shape(arguments.shape),
+        arguments.folder,
+        arguments.weights,
+        arguments.threads,
+        arguments.batch or 1,
+        tokens,
     )
     if arguments.batch:
         times = measure_decode(engine, arguments.tokens, arguments.new_tokens)
@@ -98,7 +107,9 @@ def main(prepare, engine_class):
     parser.add_argument("--weights", required=True)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=128, help="of the prompt")
-    parser.add_argument("--batch", type=int, default=0, help="sequences to decode together; 0, time the prompt")
+    parser.add_argument(
+        "--batch", type=int, default=0, help="sequences to decode together; 0, time the prompt"
+    )
     parser.add_argument("--new-tokens", type=int, default=32)
     arguments = parser.parse_args()
     if arguments.command == "prepare":

@@ -8,13 +8,15 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models
 
-# Speed does not depend on the tokenizer, but the converter wants one whose vocabulary fills the model's.
+# Speed does not depend on the tokenizer, but CTranslate2 takes its tokens as words.
 TOKEN = "t{}".format
 
 
 def write_tokenizer(vocabulary, folder):
     words = {TOKEN(i): i for i in range(vocabulary)}
-    Tokenizer(models.WordLevel(words, unk_token=TOKEN(0))).save(os.path.join(folder, "tokenizer.json"))
+    Tokenizer(models.WordLevel(words, unk_token=TOKEN(0))).save(
+        os.path.join(folder, "tokenizer.json")
+    )
     special = {name: TOKEN(vocabulary - 1) for name in ("bos_token", "eos_token", "unk_token")}
     with open(os.path.join(folder, "tokenizer_config.json"), "w") as file:
         json.dump({"tokenizer_class": "PreTrainedTokenizerFast", **special}, file)
@@ -28,6 +30,8 @@ def write(shape, folder):
     torch.manual_seed(1)
     fields = {name: value for name, value in shape.config.items() if name != "model_type"}
     config = transformers.AutoConfig.for_model(shape.family, tie_word_embeddings=False, **fields)
-    transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(path)
+    transformers.AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(
+        path
+    )
     write_tokenizer(shape.vocabulary, path)  # last: its presence says that the folder is whole
     return path

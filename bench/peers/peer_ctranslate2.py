@@ -20,7 +20,9 @@ def prepare(shape, folder, weights):
         return
     import hf_folder  # and PyTorch, which no measurement should load
 
-    converter = ctranslate2.converters.TransformersConverter(hf_folder.write(shape, folder), low_cpu_mem_usage=True)
+    converter = ctranslate2.converters.TransformersConverter(
+        hf_folder.write(shape, folder), low_cpu_mem_usage=True
+    )
     converter.convert(model_folder(folder, weights), quantization=NAMES[weights], force=True)
 
 
@@ -34,7 +36,9 @@ class Engine:
         self.prefill_ways = [self.forward, self.generate_one]
         self.version = ctranslate2.__version__
         embedding_row = shape.width + 4 if weights == "int8" else 4 * shape.width
-        self.weight_bytes = os.path.getsize(os.path.join(path, "model.bin")) - shape.vocabulary * embedding_row
+        self.weight_bytes = (
+            os.path.getsize(os.path.join(path, "model.bin")) - shape.vocabulary * embedding_row
+        )
         self.cache_bytes = shape.cache_bytes(4)
         self.note = ""
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""llama.cpp, by the C functions that llama-cpp-python exposes: one llama_decode for all sequences of a step.
+"""llama.cpp, by the C functions that llama-cpp-python exposes: one llama_decode for all sequences.
 
-llama.cpp has no CodeGen1. Its stand-in for that shape is a LLaMA of the same width, layers, heads and vocabulary, whose
-feed-forward is as wide as makes its matrices equally large: 3 E F' = 2 E F, so F' = 2/3 F, rounded to a multiple of 64
-(its kernels' stride). The shape of CodeGen2.5 is a LLaMA itself and needs none. Both quantised forms come from
-llama.cpp's own quantiser, which stores the head of a Q4_0 file as Q6_K: that is what its users run.
+llama.cpp has no CodeGen1. Its stand-in for that shape is a LLaMA of the same width, layers, heads
+and vocabulary, whose feed-forward is as wide as makes its matrices equally large: 3 E F' = 2 E F, so
+F' = 2/3 F, rounded to a multiple of 64 (its kernels' stride). The shape of CodeGen2.5 is a LLaMA and
+needs none. Both quantised forms come from llama.cpp's own quantiser, which stores the head of a Q4_0
+file as Q6_K: that is what its users run.
 """
 
 import ctypes
@@ -72,7 +73,9 @@ def write_bf16(shape, path):
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_BF16)
     random = np.random.default_rng(1)
     for name, extents in matrices(shape):
-        writer.add_tensor(name, random_bf16(random, extents), raw_dtype=gguf.GGMLQuantizationType.BF16)
+        writer.add_tensor(
+            name, random_bf16(random, extents), raw_dtype=gguf.GGMLQuantizationType.BF16
+        )
     for name in norms(shape):
         writer.add_tensor(name, np.ones(shape.width, dtype=np.float32))
     writer.write_header_to_file()
@@ -107,7 +110,9 @@ def prepare(shape, folder, weights):
 
 def weight_bytes(path):
     """Bytes of all tensors but the embedding, of which a step reads only rows."""
-    return sum(int(t.n_bytes) for t in gguf.GGUFReader(path).tensors if t.name != "token_embd.weight")
+    return sum(
+        int(t.n_bytes) for t in gguf.GGUFReader(path).tensors if t.name != "token_embd.weight"
+    )
 
 
 class Engine:
@@ -123,10 +128,16 @@ class Engine:
         self.version = llama_cpp.__version__ + " (llama-cpp-python)"
         self.weight_bytes = weight_bytes(path)
         self.cache_bytes = shape.cache_bytes(2)
-        self.note = "" if shape.family == "llama" else f"LLaMA of like size, feed-forward {stand_in_inner(shape)}"
+        self.note = (
+            ""
+            if shape.family == "llama"
+            else f"LLaMA of like size, feed-forward {stand_in_inner(shape)}"
+        )
 
     def load(self, path):
-        model = llama_cpp.llama_model_load_from_file(path.encode(), llama_cpp.llama_model_default_params())
+        model = llama_cpp.llama_model_load_from_file(
+            path.encode(), llama_cpp.llama_model_default_params()
+        )
         if not model:
             raise RuntimeError("llama_model_load_from_file: " + "".join(said[-3:]))
         return model
@@ -167,7 +178,12 @@ class Engine:
     def decode(self, context, new_tokens):
         self.prefill(context)
         return [
-            self.step([((7919 * i + s) % self.shape.vocabulary, context + i, s, True) for s in range(self.sequences)])
+            self.step(
+                [
+                    ((7919 * i + s) % self.shape.vocabulary, context + i, s, True)
+                    for s in range(self.sequences)
+                ]
+            )
             for i in range(new_tokens)
         ]
 

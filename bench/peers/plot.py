@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draws a comparison as SVG: a panel for each of our formats, a group of bars for each case, our speed being 1."""
+"""Draws a comparison as SVG: a panel for each of our formats, our speed being 1."""
 
+HEADING = "Speed relative to codegen: higher is faster; on codegen's own bars, tokens/s"
 WIDTH, LEFT, RIGHT = 900, 40, 12
 PANEL, HEAD, FOOT = 150, 44, 26  # heights of the bars, of what is above and of what is below them
-TOP = 34
-COLOURS = {"codegen": "#1a7f5a", "llama.cpp": "#e08e2b", "CTranslate2": "#5b7db1", "transformers": "#b9b6ad"}
+TOP = 50
+COLOURS = {
+    "codegen": "#1a7f5a",
+    "llama.cpp": "#e08e2b",
+    "CTranslate2": "#5b7db1",
+    "transformers": "#b9b6ad",
+}
 
 
 def text(x, y, content, size=12, anchor="start", weight="normal", colour="#222"):
@@ -16,7 +22,9 @@ def text(x, y, content, size=12, anchor="start", weight="normal", colour="#222")
 
 
 def rectangle(x, y, width, height, colour):
-    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{colour}"/>'
+    return (
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{colour}"/>'
+    )
 
 
 def rule(y, colour):
@@ -35,8 +43,12 @@ class Panel:
         self.measurements, self.weights, self.y = measurements, weights, y
         self.engines = [("codegen", weights), *peers]
         self.base = y + HEAD + PANEL
-        shares = [self.share(engine, case) for engine in self.engines for case in measurements.cases]
-        self.top = max([share for share in shares if share] + [1]) * 1.12  # value at the top edge of the bars
+        shares = [
+            self.share(engine, case) for engine in self.engines for case in measurements.cases
+        ]
+        self.top = (
+            max([share for share in shares if share] + [1]) * 1.12
+        )  # value at the top edge of the bars
 
     def share(self, engine, case):
         """Speed relative to ours, or None."""
@@ -52,7 +64,9 @@ class Panel:
         for engine, weights in self.engines:
             label = f"{engine} {weights}"
             yield rectangle(x, self.y + 12, 11, 11, COLOURS[engine])
-            yield text(x + 16, self.y + 22, label, weight="bold" if engine == "codegen" else "normal")
+            yield text(
+                x + 16, self.y + 22, label, weight="bold" if engine == "codegen" else "normal"
+            )
             x += 34 + 7 * len(label)
 
     def grid(self):
@@ -70,7 +84,7 @@ class Panel:
         label = f"{self.measurements.speed(*engine, case):.0f}/s" if ours else f"{share:.2f}"
         return [
             rectangle(x, top, width, self.base - top, COLOURS[engine[0]]),
-            text(x + width / 2, top - 4, label, 11, "middle", "bold" if ours else "normal"),
+            text(x + width / 2, top - 4, label, 10, "middle", "bold" if ours else "normal"),
         ]
 
     def groups(self):
@@ -80,7 +94,9 @@ class Panel:
         for i, case in enumerate(cases):
             middle = LEFT + (i + 0.5) * group
             for j, engine in enumerate(self.engines):
-                yield from self.bar(middle + (j - len(self.engines) / 2) * width, width - 2, engine, case)
+                yield from self.bar(
+                    middle + (j - len(self.engines) / 2) * width, width - 2, engine, case
+                )
             yield text(middle, self.base + 17, case_label(case), anchor="middle")
 
     def draw(self):
@@ -88,14 +104,24 @@ class Panel:
 
 
 def write(measurements, title, path):
-    panels = list(measurements.panels())
+    panels = [
+        (weights, peers)
+        for weights, peers in measurements.panels()
+        if measurements.runs("codegen", weights)
+    ]
     step = HEAD + PANEL + FOOT
     height = TOP + step * len(panels) + 10
-    body = [rectangle(0, 0, WIDTH, height, "#fff"), text(LEFT, 22, "Speed relative to codegen: " + title, 13)]
+    body = [
+        rectangle(0, 0, WIDTH, height, "#fff"),
+        text(LEFT, 22, HEADING, 14, weight="bold"),
+        text(LEFT, 42, title, colour="#666"),
+    ]
     for i, (weights, peers) in enumerate(panels):
         body += Panel(measurements, weights, peers, TOP + i * step).draw()
     with open(path, "w") as file:
         file.write(
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
-            f'height="{height}" font-family="system-ui, sans-serif">\n' + "\n".join(body) + "\n</svg>\n"
+            f'height="{height}" font-family="system-ui, sans-serif">\n'
+            + "\n".join(body)
+            + "\n</svg>\n"
         )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turns what compare.py measured into tables and a plot; can be run again on its JSON.
 
-  report.py out.json [--svg out.svg]     prints Markdown
+report.py out.json [--svg out.svg]     prints Markdown
 """
 
 import argparse
@@ -21,7 +21,11 @@ PANELS = {
 
 def case_name(case):
     kind, count = case
-    return f"prompt of {count}" if kind == "prefill" else f"decode, {count} sequence" + "s" * (count > 1)
+    return (
+        f"prompt of {count}"
+        if kind == "prefill"
+        else f"decode, {count} sequence" + "s" * (count > 1)
+    )
 
 
 class Measurements:
@@ -33,7 +37,10 @@ class Measurements:
 
     def runs(self, engine, weights, case=None):
         """Those that succeeded."""
-        wanted = lambda r: (r["engine"], r["weights"]) == (engine, weights) and case in (None, tuple(r["case"]))
+        wanted = lambda r: (r["engine"], r["weights"]) == (engine, weights) and case in (
+            None,
+            tuple(r["case"]),
+        )
         return [run for run in self.data["runs"] if wanted(run) and "tok_s" in run]
 
     def speed(self, engine, weights, case):
@@ -48,7 +55,11 @@ class Measurements:
         rounds = [ours[i] / theirs[i] for i in ours if i in theirs]
         if not rounds:
             return None
-        return statistics.median(ours.values()) / statistics.median(theirs.values()), min(rounds), max(rounds)
+        return (
+            statistics.median(ours.values()) / statistics.median(theirs.values()),
+            min(rounds),
+            max(rounds),
+        )
 
     def step_bytes(self, engine, weights):
         """Bytes that decoding one sequence must read in a step, its cache included; or None."""
@@ -60,9 +71,9 @@ class Measurements:
         return [1e9 * run["machine"]["read_gb_s"] for run in self.data["runs"] if "machine" in run]
 
     def panels(self):
-        """Format, and the peers measured, of each of our formats that ran."""
+        """Each of our formats that was asked for, with its peers that were measured."""
         for weights, peers in PANELS.items():
-            if self.runs("codegen", weights):
+            if ("codegen", weights) in self.engines():
                 yield weights, [peer for peer in peers if self.runs(*peer)]
 
     def engines(self):
@@ -70,9 +81,13 @@ class Measurements:
         return list(dict.fromkeys((run["engine"], run["weights"]) for run in self.data["runs"]))
 
     def failures(self):
-        """Engine, weights, case and message, each once."""
-        failed = (run for run in self.data["runs"] if "error" in run)
-        return list(dict.fromkeys((r["engine"], r["weights"], case_name(r["case"]), r["error"]) for r in failed))
+        """Names of the cases that failed, by engine, weights and message."""
+        failures = {}
+        for run in self.data["runs"]:
+            if "error" in run:
+                names = failures.setdefault((run["engine"], run["weights"], run["error"]), {})
+                names[case_name(run["case"])] = True
+        return failures
 
 
 def table(head, rows):
@@ -81,7 +96,7 @@ def table(head, rows):
 
 
 def speed_cell(speed):
-    return "" if speed is None else f"{speed:.0f}" if speed >= 100 else f"{speed:.1f}"
+    return "none" if speed is None else f"{speed:.0f}" if speed >= 100 else f"{speed:.1f}"
 
 
 def peer_cell(measurements, weights, peer, case):
@@ -107,32 +122,57 @@ def panel_table(measurements, weights, peers):
 
 def engine_row(measurements, engine, weights):
     runs = measurements.runs(engine, weights)
-    read, speed = measurements.step_bytes(engine, weights), measurements.speed(engine, weights, ("decode", 1))
+    read, speed = measurements.step_bytes(engine, weights), measurements.speed(
+        engine, weights, ("decode", 1)
+    )
     if not runs or not read:
         return None
-    return [engine, weights, f"{read / 1e6:.0f}", f"{read * speed / 1e9:.1f}", runs[0]["version"], runs[0]["note"]]
+    return [
+        engine,
+        weights,
+        f"{read / 1e6:.0f}",
+        f"{read * speed / 1e9:.1f}",
+        runs[0]["version"],
+        runs[0]["note"],
+    ]
 
 
 def engines_table(measurements):
-    head = ["engine", "weights", "MB read in a step of 1 sequence", "that is, GB/s", "version", "model"]
+    head = [
+        "engine",
+        "weights",
+        "MB read in a step of 1 sequence",
+        "that is, GB/s",
+        "version",
+        "model",
+    ]
     rows = (engine_row(measurements, *engine) for engine in measurements.engines())
     return table(head, [row for row in rows if row])
+
+
+def failure_lines(measurements):
+    for (engine, weights, error), names in measurements.failures().items():
+        cases = "" if len(names) == len(measurements.cases) else f" ({'; '.join(names)})"
+        yield f"- {engine} {weights}{cases}: {error}"
 
 
 def title(measurements):
     data = measurements.data
     rounds = 1 + max(run["round"] for run in data["runs"])
     return (
-        f"{data['shape']}, random weights, {data['threads']} threads, {data['context']} tokens of context, "
-        f"medians of {rounds} interleaved round{'s' * (rounds > 1)}"
+        f"{data['shape']}, random weights, {data['threads']} threads, "
+        f"{data['context']} tokens of context, medians of {rounds} interleaved round{'s' * (rounds > 1)}"
     )
 
 
 def machine_text(measurements):
     data, reads = measurements.data, measurements.bandwidth()
-    text = f"{data['cpu']['model']}, {data['cpu']['count']} CPUs ({', '.join(data['cpu']['features'])}); {data['date']}."
+    cpu = data["cpu"]
+    text = f"{cpu['model']}, {cpu['count']} CPUs ({', '.join(cpu['features'])}); {data['date']}."
     if reads:
-        low, middle, high = (f"{x / 1e9:.1f}" for x in (min(reads), statistics.median(reads), max(reads)))
+        low, middle, high = (
+            f"{x / 1e9:.1f}" for x in (min(reads), statistics.median(reads), max(reads))
+        )
         text += f" Memory read at {middle} GB/s (median of {len(reads)} probes, {low} to {high})."
     load = ", ".join(f"{x:.2f}" for x in data["load_before_rounds"])
     return text + f" Load average before each round: {load}.\n"
@@ -143,12 +183,14 @@ def markdown(measurements):
     parts += [panel_table(measurements, weights, peers) for weights, peers in measurements.panels()]
     parts.append("A ratio is our tokens/s over the peer's; its range is over the rounds.\n")
     parts.append(engines_table(measurements))
-    parts += [f"- {engine} {weights}, {case}: {error}" for engine, weights, case, error in measurements.failures()]
+    parts += failure_lines(measurements)
     return "\n".join(parts)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("json")
     parser.add_argument("--svg")
     arguments = parser.parse_args()
