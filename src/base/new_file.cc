@@ -37,6 +37,7 @@ absl::StatusCode CodeOf(int error) {
     case EEXIST:
     case ENOTDIR:
       return absl::StatusCode::kFailedPrecondition;
+    case EINVAL:  // an empty path
     case ENAMETOOLONG:
     case ELOOP:
       return absl::StatusCode::kInvalidArgument;

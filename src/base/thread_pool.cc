@@ -3,6 +3,8 @@
 
 #include <absl/status/status.h>
 #include <fmt/format.h>
+#include <pthread.h>
+#include <sched.h>
 
 #include <chrono>
 #include <exception>
@@ -48,9 +50,23 @@ class Spin {
   Clock::time_point start_ = Clock::now();
 };
 
+// False if the system refuses.
+bool PinTo(int cpu, pthread_t thread) {
+  const auto number = static_cast<std::size_t>(cpu);
+  const std::size_t bytes = CPU_ALLOC_SIZE(number + 1);
+  cpu_set_t* const set = CPU_ALLOC(number + 1);
+  if (set == nullptr) return false;
+  CPU_ZERO_S(bytes, set);
+  CPU_SET_S(number, bytes, set);
+  const int error = pthread_setaffinity_np(thread, bytes, set);
+  CPU_FREE(set);
+  return error == 0;
+}
+
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<ThreadPool>> ThreadPool::Create(int threads) {
+absl::StatusOr<std::unique_ptr<ThreadPool>> ThreadPool::Create(int threads,
+                                                               std::span<const int> cpus) {
   CODEGEN_DCHECK(threads >= 1 && threads < static_cast<int>(kInside));
   std::unique_ptr<ThreadPool> pool(new ThreadPool);
   try {
@@ -62,7 +78,18 @@ absl::StatusOr<std::unique_ptr<ThreadPool>> ThreadPool::Create(int threads) {
                                                     pool->workers_.size() + 2, threads,
                                                     error.what()));
   }
+  if (!cpus.empty()) CODEGEN_RETURN_IF_ERROR(pool->Pin(cpus));
   return pool;
+}
+
+absl::Status ThreadPool::Pin(std::span<const int> cpus) {
+  for (std::size_t i = 0; i < workers_.size(); ++i) {
+    const int cpu = cpus[(i + 1) % cpus.size()];
+    if (PinTo(cpu, workers_[i].native_handle())) continue;
+    return absl::ResourceExhaustedError(
+        fmt::format("thread pool: cannot pin thread {} to CPU {}", i + 2, cpu));
+  }
+  return absl::OkStatus();
 }
 
 ThreadPool::~ThreadPool() {

@@ -2,7 +2,7 @@
 //
 // A fork-join pool for the data-parallel loops of the kernels.
 //
-//   auto pool = base::ThreadPool::Create(base::UsableCpus());
+//   auto pool = base::ThreadPool::Create(base::UsableCores());
 //   (*pool)->ParallelFor(panels, [&](std::int64_t panel) { Multiply(panel); });
 //
 // A step of a model opens a hundred regions back to back, each of them tens of microseconds long,
@@ -19,6 +19,7 @@
 #define CODEGEN_BASE_THREAD_POOL_H_
 
 #include <absl/functional/function_ref.h>
+#include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
 #include <atomic>
@@ -26,6 +27,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <vector>
 
@@ -34,9 +36,11 @@ namespace codegen::base {
 // Safe to use from several threads: regions of concurrent callers run one after the other.
 class ThreadPool {
  public:
-  // `threads` >= 1 counts the calling thread, so threads - 1 are started. RESOURCE_EXHAUSTED if the
-  // system refuses one.
-  static absl::StatusOr<std::unique_ptr<ThreadPool>> Create(int threads);
+  // `threads` >= 1 counts the calling thread, so threads - 1 are started. Worker i stays on the
+  // i-th of `cpus`, which begin anew where there are fewer; without any, workers run anywhere.
+  // RESOURCE_EXHAUSTED if the system refuses a thread or its place.
+  static absl::StatusOr<std::unique_ptr<ThreadPool>> Create(int threads,
+                                                            std::span<const int> cpus = {});
 
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -60,6 +64,7 @@ class ThreadPool {
 
   ThreadPool() = default;
 
+  absl::Status Pin(std::span<const int> cpus);
   void WorkerLoop(int worker);
   // Blocks until there is a region other than `last` to enter, and enters it. False: stop.
   bool EnterRegion(std::uint64_t& last);

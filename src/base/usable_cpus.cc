@@ -7,11 +7,21 @@
 #include <cmath>
 #include <fstream>
 #include <iterator>
+#include <map>
+#include <memory>
+#include <numeric>
 #include <sstream>
 #include <thread>
+#include <utility>
 
 namespace codegen::base {
 namespace {
+
+constexpr std::size_t kMostCpus = std::size_t{1} << 16;
+
+struct FreeCpus {
+  void operator()(cpu_set_t* set) const { CPU_FREE(set); }
+};
 
 std::string ReadText(const std::string& path) {
   std::ifstream file(path);
@@ -55,12 +65,24 @@ bool NamesCpu(const std::string& controllers) {
   return false;
 }
 
-int AffinityCpus() {
-  cpu_set_t cpus;
-  CPU_ZERO(&cpus);
-  if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0) return CPU_COUNT(&cpus);
-  return static_cast<int>(std::thread::hardware_concurrency());  // more CPUs than cpu_set_t holds
+// The CPUs of the affinity mask. The system refuses a set that is too small for its own.
+std::vector<int> AffinityCpus() {
+  std::vector<int> cpus;
+  for (std::size_t count = CPU_SETSIZE; cpus.empty() && count <= kMostCpus; count *= 2) {
+    const std::unique_ptr<cpu_set_t, FreeCpus> set(CPU_ALLOC(count));
+    const std::size_t bytes = CPU_ALLOC_SIZE(count);
+    if (set == nullptr || sched_getaffinity(0, bytes, set.get()) != 0) continue;
+    for (std::size_t cpu = 0; cpu < count; ++cpu)
+      if (CPU_ISSET_S(cpu, bytes, set.get())) cpus.push_back(static_cast<int>(cpu));
+  }
+  if (cpus.empty()) {
+    cpus.resize(std::max(1U, std::thread::hardware_concurrency()));
+    std::iota(cpus.begin(), cpus.end(), 0);
+  }
+  return cpus;
 }
+
+CpuOrder AffinityOrder() { return OrderByCore(AffinityCpus(), "/sys/devices/system/cpu"); }
 
 }  // namespace
 
@@ -83,9 +105,29 @@ int CgroupCpus(const std::string& memberships, const std::string& root) {
   return limit;
 }
 
-int UsableCpus() {
-  return std::max(
-      1, Stricter(AffinityCpus(), CgroupCpus(ReadText("/proc/self/cgroup"), "/sys/fs/cgroup")));
+CpuOrder OrderByCore(std::span<const int> cpus, const std::string& root) {
+  // All CPUs of a core show the same list of siblings, which is name enough for the core.
+  std::map<std::string, int> seen;
+  std::vector<std::pair<int, int>> ranked;  // how many of its core came before, CPU
+  for (const int cpu : cpus) {
+    const std::string folder = root + "/cpu" + std::to_string(cpu);
+    const std::string siblings = ReadText(folder + "/topology/thread_siblings_list");
+    ranked.emplace_back(siblings.empty() ? 0 : seen[siblings]++, cpu);
+  }
+  std::ranges::sort(ranked);
+  CpuOrder order;
+  for (const auto& [rank, cpu] : ranked) {
+    order.cpus.push_back(cpu);
+    if (rank == 0) ++order.cores;
+  }
+  return order;
+}
+
+std::vector<int> UsableCpus() { return AffinityOrder().cpus; }
+
+int UsableCores() {
+  const int quota = CgroupCpus(ReadText("/proc/self/cgroup"), "/sys/fs/cgroup");
+  return std::max(1, Stricter(AffinityOrder().cores, quota));
 }
 
 }  // namespace codegen::base

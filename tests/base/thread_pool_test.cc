@@ -3,6 +3,7 @@
 
 #include <absl/status/status.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -19,6 +20,8 @@
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "base/usable_cpus.h"
 
 namespace codegen::base {
 namespace {
@@ -98,6 +101,28 @@ TEST(ThreadPool, NumbersTheWorkersOfARegion) {
   });
 
   EXPECT_EQ(std::set<int>(workers.begin(), workers.end()), (std::set<int>{0, 1, 2, 3}));
+}
+
+TEST(ThreadPool, PinsWorkersToTheirCpus) {
+  const std::vector<int> cpus = UsableCpus();
+  auto pool = ThreadPool::Create(4, cpus);
+  ASSERT_TRUE(pool.ok()) << pool.status();
+  for (int region = 0; region < 5; ++region) {
+    std::barrier<> all(4);
+
+    (*pool)->ParallelForWorkers(4, [&](std::int64_t, int worker) {
+      all.arrive_and_wait();  // or one worker might take two
+      if (worker == 0) return;
+      EXPECT_EQ(sched_getcpu(), cpus[static_cast<std::size_t>(worker) % cpus.size()]);
+    });
+  }
+}
+
+TEST(ThreadPool, ReportsACpuThatIsNotThere) {
+  const auto pool = ThreadPool::Create(2, std::vector<int>{60000});
+
+  EXPECT_TRUE(absl::IsResourceExhausted(pool.status())) << pool.status();
+  EXPECT_NE(pool.status().message().find("CPU 60000"), std::string::npos) << pool.status();
 }
 
 TEST(ThreadPool, MakesTheWritesOfARegionVisibleToTheNext) {

@@ -7,14 +7,15 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
 namespace codegen::base {
 namespace {
 
-class CgroupCpusTest : public ::testing::Test {
+class FakeRootTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    root_ = ::testing::TempDir() + "cgroups-" +
+    root_ = ::testing::TempDir() + "fake-root-" +
             ::testing::UnitTest::GetInstance()->current_test_info()->name();
     std::filesystem::create_directories(root_);
   }
@@ -28,6 +29,8 @@ class CgroupCpusTest : public ::testing::Test {
 
   std::string root_;
 };
+
+using CgroupCpusTest = FakeRootTest;
 
 TEST_F(CgroupCpusTest, ReadsAQuotaOfVersion2) {
   Write("/pod/cpu.max", "350000 100000\n");
@@ -73,6 +76,50 @@ TEST_F(CgroupCpusTest, IgnoresNonsenseInAQuota) {
   EXPECT_EQ(CgroupCpus("0::/pod\n0::/zero\n", root_), 0);
 }
 
+class CpuOrderTest : public FakeRootTest {
+ protected:
+  void Siblings(int cpu, const std::string& list) {
+    Write("/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list", list + "\n");
+  }
+};
+
+TEST_F(CpuOrderTest, PutsOneCpuOfEveryCoreFirst) {
+  for (const int cpu : {0, 4}) Siblings(cpu, "0,4");
+  for (const int cpu : {1, 5}) Siblings(cpu, "1,5");
+  Siblings(2, "2");
+
+  const CpuOrder order = OrderByCore(std::vector<int>{0, 1, 2, 4, 5}, root_);
+
+  EXPECT_EQ(order.cpus, (std::vector<int>{0, 1, 2, 4, 5}));
+  EXPECT_EQ(order.cores, 3);
+}
+
+TEST_F(CpuOrderTest, KnowsSiblingsThatFollowEachOther) {
+  for (const int cpu : {0, 1}) Siblings(cpu, "0-1");
+  for (const int cpu : {2, 3}) Siblings(cpu, "2-3");
+
+  const CpuOrder order = OrderByCore(std::vector<int>{0, 1, 2, 3}, root_);
+
+  EXPECT_EQ(order.cpus, (std::vector<int>{0, 2, 1, 3}));
+  EXPECT_EQ(order.cores, 2);
+}
+
+TEST_F(CpuOrderTest, CountsACoreOfWhichTheMaskAllowsTheSecondThreadAlone) {
+  for (const int cpu : {0, 1, 2, 3}) Siblings(cpu, cpu < 2 ? "0-1" : "2-3");
+
+  const CpuOrder order = OrderByCore(std::vector<int>{1, 2, 3}, root_);
+
+  EXPECT_EQ(order.cpus, (std::vector<int>{1, 2, 3}));
+  EXPECT_EQ(order.cores, 2);
+}
+
+TEST_F(CpuOrderTest, TakesEveryCpuForACoreWithoutATopology) {
+  const CpuOrder order = OrderByCore(std::vector<int>{0, 1, 7}, root_);
+
+  EXPECT_EQ(order.cpus, (std::vector<int>{0, 1, 7}));
+  EXPECT_EQ(order.cores, 3);
+}
+
 TEST(UsableCpus, FollowsTheAffinityOfTheProcess) {
   cpu_set_t before;
   ASSERT_EQ(sched_getaffinity(0, sizeof(before), &before), 0);
@@ -83,11 +130,14 @@ TEST(UsableCpus, FollowsTheAffinityOfTheProcess) {
     CPU_SET(cpu, &one);
     break;
   }
-  EXPECT_GE(UsableCpus(), 1);
-  EXPECT_LE(UsableCpus(), CPU_COUNT(&before));
+  EXPECT_GE(UsableCores(), 1);
+  EXPECT_LE(UsableCores(), CPU_COUNT(&before));
+  EXPECT_EQ(static_cast<int>(UsableCpus().size()), CPU_COUNT(&before));
   ASSERT_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
 
-  EXPECT_EQ(UsableCpus(), 1);
+  EXPECT_EQ(UsableCores(), 1);
+  ASSERT_EQ(UsableCpus().size(), 1U);
+  EXPECT_TRUE(CPU_ISSET(static_cast<std::size_t>(UsableCpus().front()), &one));
 
   sched_setaffinity(0, sizeof(before), &before);
 }
