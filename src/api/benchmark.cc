@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <numeric>
+#include <string>
 #include <utility>
 
 #include "api/model_state.h"
@@ -190,6 +191,11 @@ MachineSpeed Best(MachineSpeed a, const MachineSpeed& b) {
   return a;
 }
 
+double PeakOf(const MachineSpeed& machine, const std::string& name) {
+  if (name == "int8") return machine.int8_gops;
+  return name == "bf16" ? machine.bf16_gflops : machine.f32_gflops;
+}
+
 }  // namespace
 
 absl::StatusOr<BenchmarkResult> RunBenchmark(const Model& model, const BenchmarkOptions& options) {
@@ -212,7 +218,9 @@ absl::StatusOr<BenchmarkResult> RunBenchmark(const Model& model, const Benchmark
     report();
   }
   result.machine = Best(result.machine, model.state()->on_device.measure());
-  for (PrefillSpeed& speed : result.prefill) speed.share_of_peak /= result.machine.f32_gflops;
+  result.peak = model.state()->on_device.peak;
+  for (PrefillSpeed& speed : result.prefill)
+    speed.share_of_peak /= PeakOf(result.machine, result.peak);
   for (DecodeSpeed& speed : result.decode) speed.share_of_bandwidth /= result.machine.read_gb_s;
   report();
   return result;

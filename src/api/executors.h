@@ -9,10 +9,12 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "codegen/benchmark.h"
 #include "model/executor.h"
 #include "model/loader.h"
+#include "model/saved_loader.h"
 
 namespace codegen::api {
 
@@ -20,11 +22,18 @@ namespace codegen::api {
 struct OnDevice {
   std::shared_ptr<const model::DeviceModel> model = {};
   std::function<MachineSpeed()> measure = {};
+  CpuFeatures cpu_features = CpuFeatures::kPortable;
+  std::string peak = {};  // BenchmarkResult::peak
 };
 
-// Errors: as Loader::Load; RESOURCE_EXHAUSTED (threads); FAILED_PRECONDITION (cpu_features).
+// `options` have no kAuto in kv_cache. Errors: as Loader::Load; RESOURCE_EXHAUSTED (threads);
+// FAILED_PRECONDITION (cpu_features).
 absl::StatusOr<OnDevice> LoadOnCpu(const LoadOptions& options, const model::TensorSource& source,
                                    model::RowInspector& inspector, const model::LoadPlan& plan);
+
+// The same for a saved model. Errors: as SavedLoader::Load, and as above.
+absl::StatusOr<OnDevice> LoadSavedOnCpu(const LoadOptions& options, const model::SavedModel& saved,
+                                        const model::SavedPlan& plan);
 
 }  // namespace codegen::api
 

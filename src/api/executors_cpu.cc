@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "api/executors.h"
-#include "base/thread_pool.h"
-#include "base/usable_cpus.h"
+#include "api/thread_pool_state.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/cpu_device.h"
 #include "cpu/isa.h"
@@ -16,11 +17,11 @@ namespace {
 // The threads that compute, and the device they serve.
 class CpuHost {
  public:
-  CpuHost(std::unique_ptr<base::ThreadPool> pool, const cpu::CpuOptions& options)
-      : pool_(std::move(pool)), device_(*pool_, options) {}
+  CpuHost(std::shared_ptr<ThreadPool> pool, const cpu::CpuOptions& options)
+      : pool_(std::move(pool)), device_(*pool_->state().pool, options) {}
   cpu::CpuDevice& device() { return device_; }
-  MachineSpeed Measure() const {
-    const cpu::MachineSpeed speed = cpu::MeasureMachine(*pool_, device_.kernels().level);
+  MachineSpeed Measure() {
+    const cpu::MachineSpeed speed = cpu::MeasureMachine(device_.pool(), device_.kernels().level);
     return {.threads = speed.threads,
             .isa = CpuFeaturesName(speed.level),
             .read_gb_s = speed.read_gb_s,
@@ -30,37 +31,77 @@ class CpuHost {
   }
 
  private:
-  std::unique_ptr<base::ThreadPool> pool_;
+  std::shared_ptr<ThreadPool> pool_;
   cpu::CpuDevice device_;
 };
 
+const char* PeakName(cpu::Activations activations) {
+  switch (activations) {
+    case cpu::Activations::kBf16:
+      return "bf16";
+    case cpu::Activations::kInt8:
+      return "int8";
+    case cpu::Activations::kF32:
+      break;
+  }
+  return "f32";
+}
+
 template <class Layer>
-absl::StatusOr<OnDevice> LoadLayers(std::shared_ptr<CpuHost> host,
-                                    const model::TensorSource& source,
-                                    model::RowInspector& inspector, const model::LoadPlan& plan) {
-  model::Loader<cpu::CpuDevice> loader(host->device(), source, inspector, plan);
-  CODEGEN_ASSIGN_OR_RETURN(auto weights, loader.template Load<Layer>());
+OnDevice Host(const std::shared_ptr<CpuHost>& host, model::Weights<cpu::CpuDevice, Layer> weights) {
+  const WeightFormat format = weights.layers.front().out.format;  // every model has a layer
   using Model = model::DeviceModelOf<cpu::CpuBackend, Layer, CpuHost>;
   return OnDevice{.model = std::make_shared<const Model>(host, std::move(weights)),
-                  .measure = [host] { return host->Measure(); }};
+                  .measure = [host] { return host->Measure(); },
+                  .cpu_features = host->device().kernels().level,
+                  .peak = PeakName(host->device().KernelFor(format).activations)};
+}
+
+// `loader` is a Loader or a SavedLoader onto the device of `host`.
+template <class Loader>
+absl::StatusOr<OnDevice> LoadWith(Loader& loader, model::Architecture architecture,
+                                  const std::shared_ptr<CpuHost>& host) {
+  if (architecture == model::Architecture::kLlama) {
+    CODEGEN_ASSIGN_OR_RETURN(auto weights,
+                             loader.template Load<model::LlamaLayerOf<cpu::CpuDevice>>());
+    return Host(host, std::move(weights));
+  }
+  CODEGEN_ASSIGN_OR_RETURN(auto weights,
+                           loader.template Load<model::CodeGenLayerOf<cpu::CpuDevice>>());
+  return Host(host, std::move(weights));
+}
+
+// The pool of the options, or one of the model's own.
+absl::StatusOr<std::shared_ptr<ThreadPool>> PoolOf(const LoadOptions& options) {
+  if (options.thread_pool == nullptr) return ThreadPool::Create({.threads = options.threads});
+  if (options.threads == 0) return options.thread_pool;
+  return absl::InvalidArgumentError(
+      fmt::format("LoadOptions::threads is {}, must be 0 where LoadOptions::thread_pool is given",
+                  options.threads));
+}
+
+absl::StatusOr<std::shared_ptr<CpuHost>> MakeHost(const LoadOptions& options) {
+  CODEGEN_ASSIGN_OR_RETURN(const CpuFeatures level, cpu::ChooseLevel(options.cpu_features));
+  CODEGEN_ASSIGN_OR_RETURN(std::shared_ptr<ThreadPool> pool, PoolOf(options));
+  return std::make_shared<CpuHost>(
+      std::move(pool),
+      cpu::CpuOptions{.level = level, .precision = options.precision, .kv = options.kv_cache});
 }
 
 }  // namespace
 
 absl::StatusOr<OnDevice> LoadOnCpu(const LoadOptions& options, const model::TensorSource& source,
                                    model::RowInspector& inspector, const model::LoadPlan& plan) {
-  CODEGEN_ASSIGN_OR_RETURN(const CpuFeatures level, cpu::ChooseLevel(options.cpu_features));
-  const int threads = options.threads == 0 ? base::UsableCpus() : options.threads;
-  CODEGEN_ASSIGN_OR_RETURN(std::unique_ptr<base::ThreadPool> pool,
-                           base::ThreadPool::Create(threads));
-  auto host = std::make_shared<CpuHost>(
-      std::move(pool), cpu::CpuOptions{.level = level, .precision = options.precision});
-  if (plan.config.architecture == model::Architecture::kLlama) {
-    return LoadLayers<model::LlamaLayerOf<cpu::CpuDevice>>(std::move(host), source, inspector,
-                                                           plan);
-  }
-  return LoadLayers<model::CodeGenLayerOf<cpu::CpuDevice>>(std::move(host), source, inspector,
-                                                           plan);
+  CODEGEN_ASSIGN_OR_RETURN(const std::shared_ptr<CpuHost> host, MakeHost(options));
+  model::Loader<cpu::CpuDevice> loader(host->device(), source, inspector, plan);
+  return LoadWith(loader, plan.config.architecture, host);
+}
+
+absl::StatusOr<OnDevice> LoadSavedOnCpu(const LoadOptions& options, const model::SavedModel& saved,
+                                        const model::SavedPlan& plan) {
+  CODEGEN_ASSIGN_OR_RETURN(const std::shared_ptr<CpuHost> host, MakeHost(options));
+  model::SavedLoader<cpu::CpuDevice> loader(host->device(), saved, plan);
+  return LoadWith(loader, plan.config.architecture, host);
 }
 
 }  // namespace codegen::api

@@ -4,14 +4,17 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <set>
 #include <utility>
 
 #include "api/model_state.h"
 #include "base/check.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "checkpoint/checkpoint.h"
+#include "model/saved_model.h"
 #include "model/tensor_source.h"
-#include "tokenizer/load_tokenizer.h"
+#include "quant/format.h"
 
 namespace codegen {
 namespace {
@@ -28,10 +31,16 @@ absl::Status CheckOptions(const LoadOptions& options) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<model::ModelConfig> ReadConfig(const std::string& folder,
-                                              const LoadOptions& options) {
+absl::StatusOr<std::string> ReadConfigJson(const std::string& folder) {
   if (!base::Exists(folder)) return absl::NotFoundError("the model folder does not exist");
-  return model::ReadModelConfig(base::JoinPath(folder, "config.json"), options.qkv_groups);
+  return base::ReadFile(base::JoinPath(folder, "config.json"), Limits::config_bytes);
+}
+
+absl::StatusOr<model::ModelConfig> ParseConfig(const std::string& config_json,
+                                               const LoadOptions& options) {
+  CODEGEN_ASSIGN_OR_RETURN(const base::JsonDocument json,
+                           base::JsonDocument::Parse(config_json, "config.json"));
+  return model::ParseModelConfig(json, options.qkv_groups);
 }
 
 // A config can ask for more memory than there is; better said before the first allocation than by
@@ -43,18 +52,13 @@ absl::Status CheckFitsMemory(std::int64_t bytes) {
       fmt::format("weights take {} bytes; this machine has {} bytes of memory", bytes, physical));
 }
 
-// The model's own tokenizer, or that of the folder in the options. CodeGen2.5 publishes only code:
-// its vocabulary is built from GPT-2's files. A model without any is driven by token ids.
-absl::StatusOr<std::optional<Tokenizer>> LoadTokenizer(const std::string& folder,
-                                                       const LoadOptions& options,
+// A model without a tokenizer is driven by token ids.
+absl::StatusOr<std::optional<Tokenizer>> LoadTokenizer(const api::Origin& origin,
                                                        const model::ModelConfig& config) {
-  std::optional<Tokenizer> none;
-  const bool own = options.tokenizer_folder.empty();
-  if (own && !tokenizer::HasTokenizerFiles(folder)) return none;
-  const std::string& source = own ? folder : options.tokenizer_folder;
-  const bool codegen25 = !own && model::IsCodeGen25(config);
-  absl::StatusOr<Tokenizer> loaded =
-      codegen25 ? Tokenizer::LoadCodeGen25(source) : Tokenizer::Load(source);
+  if (origin.tokenizer == model::SavedTokenizer::kNone) return std::optional<Tokenizer>();
+  absl::StatusOr<Tokenizer> loaded = origin.tokenizer == model::SavedTokenizer::kCodeGen25
+                                         ? Tokenizer::LoadCodeGen25(origin.tokenizer_folder)
+                                         : Tokenizer::Load(origin.tokenizer_folder);
   if (!loaded.ok()) return loaded.status();
   if (loaded->size() > config.vocabulary) {
     return absl::InvalidArgumentError(
@@ -77,23 +81,39 @@ void DescribeShape(const model::ModelConfig& config, ModelInfo& info) {
   info.warnings = config.warnings;
 }
 
-std::int64_t HeldBytes(const model::TensorSource& source, const model::ExpectedTensor& tensor,
-                       WeightFormat wanted) {
-  return tensor.elements() *
-         (model::HeldFormat(source, tensor, wanted) == WeightFormat::kF32 ? 4 : 2);
+std::int64_t HeldBytes(const model::StoredFormats& source, const model::ExpectedTensor& tensor,
+                       const model::WantedFormats& wanted) {
+  return quant::MatrixBytes(model::HeldFormat(source, tensor, wanted), tensor.rows(),
+                            tensor.columns());
 }
 
-// Sums the memory of all weights and finds the one format of the matrices, if there is one.
-void DescribeWeights(const model::TensorSource& source, WeightFormat wanted, Model::State& state) {
+// The one format of the matrices of the blocks, or kAuto.
+WeightFormat BlockFormat(const model::StoredFormats& source, const model::ModelConfig& config,
+                         const model::WantedFormats& wanted) {
+  std::set<WeightFormat> formats;
+  for (const model::ExpectedTensor& tensor : model::ExpectedTensors(config)) {
+    if (tensor.is_matrix() && tensor.place == model::Place::kBlock)
+      formats.insert(model::HeldFormat(source, tensor, wanted));
+  }
+  return formats.size() == 1 ? *formats.begin() : WeightFormat::kAuto;
+}
+
+// Formats, and the memory of all weights.
+void DescribeWeights(const model::StoredFormats& source, const model::WantedFormats& wanted,
+                     Model::State& state) {
   const model::OuterNames outer = model::Outer(state.config);
   state.head_bytes = HeldBytes(source, outer.head, wanted);
   state.embedding_bytes = HeldBytes(source, outer.embedding, wanted);
-  state.info.weights = model::HeldFormat(source, outer.embedding, wanted);
-  for (const model::ExpectedTensor& tensor : model::ExpectedTensors(state.config)) {
+  state.info.weights = BlockFormat(source, state.config, wanted);
+  state.info.head_weights = model::HeldFormat(source, outer.head, wanted);
+  for (const model::ExpectedTensor& tensor : model::ExpectedTensors(state.config))
     state.info.weight_bytes += HeldBytes(source, tensor, wanted);
-    const WeightFormat held = model::HeldFormat(source, tensor, wanted);
-    if (tensor.is_matrix() && held != state.info.weights) state.info.weights = WeightFormat::kAuto;
-  }
+}
+
+// What the options leave to the library: the cache follows the precision.
+KvFormat HeldKv(const LoadOptions& options) {
+  if (options.kv_cache != KvFormat::kAuto) return options.kv_cache;
+  return options.precision == ComputePrecision::kExact ? KvFormat::kF32 : KvFormat::kBf16;
 }
 
 // Which ids can be sampled, and which of them end a text.
@@ -121,48 +141,109 @@ std::function<void(std::int64_t)> ProgressOf(const LoadOptions& options,
   };
 }
 
-// Fills in what depends on the weights and moves them onto the device.
-absl::Status LoadWeights(const model::TensorSource& source, const LoadOptions& options,
-                         Model::State& state) {
+LoadOptions Resolved(LoadOptions options) {
+  options.kv_cache = HeldKv(options);
+  return options;
+}
+
+// Fills in all that is known before the weights are read.
+absl::Status Describe(const model::StoredFormats& source, const model::WantedFormats& wanted,
+                      const LoadOptions& options, Model::State& state) {
   state.memory = model::PlanMemory(state.config);
   DescribeShape(state.config, state.info);
   DescribeVocabulary(state);
-  DescribeWeights(source, options.weights, state);
+  DescribeWeights(source, wanted, state);
   state.info.parameters = state.memory.parameters;
-  state.info.kv_bytes_per_token = state.memory.kv_bytes_per_token;
-  CODEGEN_RETURN_IF_ERROR(CheckFitsMemory(state.info.weight_bytes));
+  state.info.precision = options.precision;
+  state.info.kv_cache = HeldKv(options);
+  state.info.kv_bytes_per_token = model::KvBytesPerToken(state.config, state.info.kv_cache);
+  return CheckFitsMemory(state.info.weight_bytes);
+}
+
+model::RowInspector::Finite FiniteOf(const LoadOptions& options) {
   using Finite = model::RowInspector::Finite;
-  model::RowInspector inspector(options.check_finite ? Finite::kRequire : Finite::kIgnore);
+  return options.check_finite ? Finite::kRequire : Finite::kIgnore;
+}
+
+// Moves the weights onto the device.
+absl::Status LoadWeights(const model::TensorSource& source, const LoadOptions& options,
+                         Model::State& state) {
+  const auto wanted = model::WantedFormats::From(options);
+  CODEGEN_RETURN_IF_ERROR(Describe(source, wanted, options, state));
+  model::RowInspector inspector(FiniteOf(options));
   const model::LoadPlan plan{
       .config = state.config,
-      .format = options.weights,
+      .formats = wanted,
       .on_tensor = ProgressOf(options, state.memory, state.info.weight_bytes)};
   CODEGEN_ASSIGN_OR_RETURN(state.on_device,
-                           api::LoadOnCpu(options, source, inspector, plan));
+                           api::LoadOnCpu(Resolved(options), source, inspector, plan));
+  state.info.cpu_features = state.on_device.cpu_features;
   state.info.fingerprint = inspector.Fingerprint();
   return absl::OkStatus();
 }
 
-MemoryEstimate Estimate(const model::MemoryPlan& memory) {
-  return {.parameters = memory.parameters,
-          .f32_bytes = memory.WeightBytes(WeightFormat::kF32),
-          .bf16_bytes = memory.WeightBytes(WeightFormat::kBf16),
-          .f16_bytes = memory.WeightBytes(WeightFormat::kF16),
-          .kv_bytes_per_token = memory.kv_bytes_per_token};
+// The same for what Save wrote.
+absl::Status LoadSaved(checkpoint::Checkpoint checkpoint, const LoadOptions& options,
+                       Model::State& state) {
+  CODEGEN_ASSIGN_OR_RETURN(const model::SavedModel saved,
+                           model::SavedModel::Create(state.config, std::move(checkpoint)));
+  CODEGEN_RETURN_IF_ERROR(Describe(saved, {}, options, state));
+  CODEGEN_RETURN_IF_ERROR(api::CheckSavedFormats(saved.header(), state.info));
+  const model::SavedPlan plan{
+      .config = state.config,
+      .finite = FiniteOf(options),
+      .on_tensor = ProgressOf(options, state.memory, state.info.weight_bytes)};
+  CODEGEN_ASSIGN_OR_RETURN(state.on_device, api::LoadSavedOnCpu(Resolved(options), saved, plan));
+  state.info.cpu_features = state.on_device.cpu_features;
+  state.info.fingerprint = saved.header().fingerprint;
+  return absl::OkStatus();
+}
+
+absl::Status LoadPublished(checkpoint::Checkpoint checkpoint, const LoadOptions& options,
+                           Model::State& state) {
+  CODEGEN_ASSIGN_OR_RETURN(const model::CheckpointSource source,
+                           model::CheckpointSource::Create(state.config, std::move(checkpoint)));
+  return LoadWeights(source, options, state);
+}
+
+MemoryEstimate Estimate(const model::ModelConfig& config, const LoadOptions& options) {
+  const auto bytes = [&config](WeightFormat format) {
+    return model::WeightBytes(config, model::WantedFormats::From({.weights = format}));
+  };
+  return {.parameters = model::PlanMemory(config).parameters,
+          .f32_bytes = bytes(WeightFormat::kF32),
+          .bf16_bytes = bytes(WeightFormat::kBf16),
+          .f16_bytes = bytes(WeightFormat::kF16),
+          .int8_bytes = bytes(WeightFormat::kInt8),
+          .int4_bytes = bytes(WeightFormat::kInt4),
+          .kv_bytes_per_token = model::KvBytesPerToken(config, HeldKv(options))};
 }
 
 }  // namespace
 
-absl::StatusOr<Model> Model::Load(const std::string& folder, const LoadOptions& options) {
-  CODEGEN_RETURN_IF_ERROR(CheckOptions(options));
+absl::StatusOr<Model> Model::Load(const std::string& folder, const LoadOptions& given) {
+  CODEGEN_RETURN_IF_ERROR(CheckOptions(given));
   auto state = std::make_shared<State>();
-  CODEGEN_ASSIGN_OR_RETURN(state->config, ReadConfig(folder, options));
-  CODEGEN_ASSIGN_OR_RETURN(state->tokenizer, LoadTokenizer(folder, options, state->config));
-  CODEGEN_ASSIGN_OR_RETURN(checkpoint::Checkpoint checkpoint,
-                           checkpoint::Checkpoint::Open(folder, options.formats));
-  CODEGEN_ASSIGN_OR_RETURN(const model::CheckpointSource source,
-                           model::CheckpointSource::Create(state->config, std::move(checkpoint)));
-  CODEGEN_RETURN_IF_ERROR(LoadWeights(source, options, *state));
+  // Opened first, for a saved model says how to read the rest; if that fails, config and tokenizer
+  // may have more to say about it.
+  absl::StatusOr<checkpoint::Checkpoint> checkpoint =
+      checkpoint::Checkpoint::Open(folder, given.formats);
+  const bool saved = checkpoint.ok() && model::SavedHeader::IsIn(checkpoint->metadata());
+  model::SavedHeader header;
+  LoadOptions options = given;
+  if (saved) {
+    CODEGEN_ASSIGN_OR_RETURN(header, model::SavedHeader::Parse(checkpoint->metadata()));
+    CODEGEN_ASSIGN_OR_RETURN(options, api::OptionsOfSaved(header, given));
+  }
+  api::Origin origin;
+  CODEGEN_ASSIGN_OR_RETURN(origin.config_json, ReadConfigJson(folder));
+  CODEGEN_ASSIGN_OR_RETURN(state->config, ParseConfig(origin.config_json, options));
+  api::FindTokenizer(folder, options, state->config, header.tokenizer, origin);
+  CODEGEN_ASSIGN_OR_RETURN(state->tokenizer, LoadTokenizer(origin, state->config));
+  if (!checkpoint.ok()) return checkpoint.status();
+  CODEGEN_RETURN_IF_ERROR(saved ? LoadSaved(*std::move(checkpoint), options, *state)
+                                : LoadPublished(*std::move(checkpoint), options, *state));
+  state->origin = std::move(origin);
   return Model(std::move(state));
 }
 
@@ -177,8 +258,9 @@ absl::StatusOr<Model> Model::Random(const std::string& config_file, const LoadOp
 absl::StatusOr<MemoryEstimate> Model::EstimateMemory(const std::string& folder,
                                                      const LoadOptions& options) {
   CODEGEN_RETURN_IF_ERROR(CheckOptions(options));
-  CODEGEN_ASSIGN_OR_RETURN(const model::ModelConfig config, ReadConfig(folder, options));
-  return Estimate(model::PlanMemory(config));
+  CODEGEN_ASSIGN_OR_RETURN(const std::string config_json, ReadConfigJson(folder));
+  CODEGEN_ASSIGN_OR_RETURN(const model::ModelConfig config, ParseConfig(config_json, options));
+  return Estimate(config, options);
 }
 
 Model::Model(std::shared_ptr<const State> state) : state_(std::move(state)) {}
@@ -187,6 +269,8 @@ const ModelInfo& Model::info() const { return state_->info; }
 
 const std::optional<Tokenizer>& Model::tokenizer() const { return state_->tokenizer; }
 
-MemoryEstimate Model::memory() const { return Estimate(state_->memory); }
+MemoryEstimate Model::memory() const {
+  return Estimate(state_->config, {.kv_cache = state_->info.kv_cache});
+}
 
 }  // namespace codegen

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "api/executors.h"
+#include "api/origin.h"
 #include "codegen/model.h"
 #include "model/memory_plan.h"
 #include "model/model_config.h"
@@ -25,6 +26,7 @@ struct Model::State {
   std::int64_t head_bytes = 0;       // of info.weight_bytes, what only rows with logits read
   std::int64_t embedding_bytes = 0;  // of info.weight_bytes, what is read a row at a time
   api::OnDevice on_device = {};
+  std::optional<api::Origin> origin = {};  // nothing for a Random model
 };
 
 }  // namespace codegen

@@ -29,12 +29,9 @@ absl::StatusOr<AlignedBuffer> MakeFloats(std::int64_t rows, std::int64_t stride)
   return AlignedBuffer::Make(Product(Product(rows, stride), kFloatBytes));
 }
 
-// A vector padded to whole lines; an empty one becomes `columns` zeros.
-absl::StatusOr<AlignedBuffer> MakePadded(std::span<const float> values, std::int64_t columns) {
-  CODEGEN_DCHECK(values.empty() || static_cast<std::int64_t>(values.size()) == columns);
-  CODEGEN_ASSIGN_OR_RETURN(AlignedBuffer buffer, MakeFloats(1, RoundUpToLine(columns)));
-  std::copy(values.begin(), values.end(), buffer.as<float>().begin());
-  return buffer;
+// A vector of zeros padded to whole lines.
+absl::StatusOr<AlignedBuffer> MakePadded(std::int64_t columns) {
+  return MakeFloats(1, RoundUpToLine(columns));
 }
 
 // A narrowed row: bf16 or int8 elements padded to 64 of them, then the sums of its groups, its
@@ -148,15 +145,11 @@ absl::StatusOr<Tensor> CpuDevice::MakeTensor(std::int64_t capacity, std::int64_t
 absl::StatusOr<Weight> CpuDevice::MakeWeight(const backend::MatrixSource& source,
                                              std::span<const float> bias, WeightFormat format) {
   CODEGEN_DCHECK(format != WeightFormat::kAuto && source.rows > 0 && source.columns > 0);
-  Weight weight{.format = format,
-                .outputs = source.rows,
-                .inputs = source.columns,
-                .panel_bytes = PanelBytes(format, source.columns)};
-  constexpr std::int64_t kGroup = kPanelGroup * kLine;
-  const std::int64_t panels = (source.rows + kGroup - 1) / kGroup * kPanelGroup;
-  CODEGEN_ASSIGN_OR_RETURN(weight.panels, AlignedBuffer::Make(Product(panels, weight.panel_bytes)));
-  CODEGEN_ASSIGN_OR_RETURN(weight.scales, MakePadded({}, panels * kLine));
-  CODEGEN_ASSIGN_OR_RETURN(weight.bias, MakePadded(bias, source.rows));
+  CODEGEN_DCHECK(bias.empty() || static_cast<std::int64_t>(bias.size()) == source.rows);
+  Weight weight;
+  CODEGEN_RETURN_IF_ERROR(
+      Allocate({.rows = source.rows, .columns = source.columns, .format = format}, weight));
+  std::ranges::copy(bias, weight.bias.as<float>().begin());
   CODEGEN_RETURN_IF_ERROR(ForEachBlock(
       pool_, source, kLine, [&](std::int64_t first, std::int64_t count, const float* rows) {
         PackPanel(rows, count, source.columns, format,
@@ -169,13 +162,9 @@ absl::StatusOr<Weight> CpuDevice::MakeWeight(const backend::MatrixSource& source
 absl::StatusOr<Embedding> CpuDevice::MakeEmbedding(const backend::MatrixSource& source,
                                                    WeightFormat format) {
   CODEGEN_DCHECK(format != WeightFormat::kAuto && source.rows > 0 && source.columns > 0);
-  Embedding embedding{.format = EmbeddingFormat(format),
-                      .rows = source.rows,
-                      .columns = source.columns,
-                      .row_bytes = EmbeddingRowBytes(format, source.columns)};
-  CODEGEN_ASSIGN_OR_RETURN(embedding.scales, MakePadded({}, source.rows));
-  CODEGEN_ASSIGN_OR_RETURN(embedding.elements,
-                           AlignedBuffer::Make(Product(source.rows, embedding.row_bytes)));
+  Embedding embedding;
+  CODEGEN_RETURN_IF_ERROR(
+      Allocate({.rows = source.rows, .columns = source.columns, .format = format}, embedding));
   CODEGEN_RETURN_IF_ERROR(ForEachBlock(
       pool_, source, kLine, [&](std::int64_t first, std::int64_t count, const float* rows) {
         for (std::int64_t i = 0; i < count; ++i)
@@ -188,10 +177,44 @@ absl::StatusOr<Embedding> CpuDevice::MakeEmbedding(const backend::MatrixSource& 
 
 absl::StatusOr<Norm> CpuDevice::MakeNorm(std::span<const float> gain, std::span<const float> bias,
                                          float epsilon) {
-  Norm norm{.columns = static_cast<std::int64_t>(gain.size()), .epsilon = epsilon};
-  CODEGEN_ASSIGN_OR_RETURN(norm.gain, MakePadded(gain, norm.columns));
-  CODEGEN_ASSIGN_OR_RETURN(norm.bias, MakePadded(bias, norm.columns));
+  Norm norm;
+  CODEGEN_RETURN_IF_ERROR(
+      Allocate({.columns = static_cast<std::int64_t>(gain.size()), .epsilon = epsilon}, norm));
+  std::ranges::copy(gain, norm.gain.as<float>().begin());
+  std::ranges::copy(bias, norm.bias.as<float>().begin());
   return norm;
+}
+
+absl::Status CpuDevice::Allocate(const backend::Outline& outline, Weight& weight) {
+  constexpr std::int64_t kGroup = kPanelGroup * kLine;
+  const std::int64_t panels = (outline.rows + kGroup - 1) / kGroup * kPanelGroup;
+  weight.format = outline.format;
+  weight.outputs = outline.rows;
+  weight.inputs = outline.columns;
+  weight.panel_bytes = PanelBytes(outline.format, outline.columns);
+  CODEGEN_ASSIGN_OR_RETURN(weight.panels, AlignedBuffer::Make(Product(panels, weight.panel_bytes)));
+  CODEGEN_ASSIGN_OR_RETURN(weight.scales, MakePadded(panels * kLine));
+  CODEGEN_ASSIGN_OR_RETURN(weight.bias, MakePadded(outline.rows));
+  return absl::OkStatus();
+}
+
+absl::Status CpuDevice::Allocate(const backend::Outline& outline, Embedding& embedding) {
+  embedding.format = EmbeddingFormat(outline.format);
+  embedding.rows = outline.rows;
+  embedding.columns = outline.columns;
+  embedding.row_bytes = EmbeddingRowBytes(outline.format, outline.columns);
+  CODEGEN_ASSIGN_OR_RETURN(embedding.elements,
+                           AlignedBuffer::Make(Product(outline.rows, embedding.row_bytes)));
+  CODEGEN_ASSIGN_OR_RETURN(embedding.scales, MakePadded(outline.rows));
+  return absl::OkStatus();
+}
+
+absl::Status CpuDevice::Allocate(const backend::Outline& outline, Norm& norm) {
+  norm.columns = outline.columns;
+  norm.epsilon = outline.epsilon;
+  CODEGEN_ASSIGN_OR_RETURN(norm.gain, MakePadded(outline.columns));
+  CODEGEN_ASSIGN_OR_RETURN(norm.bias, MakePadded(outline.columns));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<KvLayer> CpuDevice::MakeKvLayer(std::int64_t pages, const backend::Heads& heads) {

@@ -12,12 +12,15 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <string_view>
 
 #include "backend/backend.h"
+#include "backend/savable.h"
 #include "base/aligned_buffer.h"
 #include "base/thread_pool.h"
 #include "codegen/options.h"
 #include "cpu/kernels.h"
+#include "cpu/parts.h"
 #include "cpu/rotary.h"
 
 namespace codegen::cpu {
@@ -62,7 +65,8 @@ struct Weight {
   base::AlignedBuffer bias;    // [outputs] f32, padded; zeros without a bias
 };
 
-// A matrix [rows, columns] in rows of `row_bytes`, whole lines of 16 elements; int4 is held as int8.
+// A matrix [rows, columns] in rows of `row_bytes`, whole lines of 16 elements; int4 is held as
+// int8.
 struct Embedding {
   WeightFormat format = WeightFormat::kF32;
   std::int64_t rows = 0;
@@ -127,6 +131,17 @@ class CpuDevice {
   absl::StatusOr<Norm> MakeNorm(std::span<const float> gain, std::span<const float> bias,
                                 float epsilon);
   absl::StatusOr<KvLayer> MakeKvLayer(std::int64_t pages, const backend::Heads& heads);
+
+  // What a saved model is read into and written from (backend/savable.h, parts.h). The name of the
+  // layout goes up whenever pack.h or parts.h means other bytes.
+  static constexpr std::string_view kLayout = "panels16-v1";
+  absl::Status Allocate(const backend::Outline& outline, Weight& weight);
+  absl::Status Allocate(const backend::Outline& outline, Embedding& embedding);
+  absl::Status Allocate(const backend::Outline& outline, Norm& norm);
+  template <class Object>
+  static auto PartsOf(Object& object, backend::Bias bias) {
+    return cpu::PartsOf(object, bias);
+  }
 
   void Upload(std::span<const float> floats, Tensor& y);
   void Download(const Tensor& x, std::span<float> out);

@@ -11,9 +11,12 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "backend/rows.h"
 #include "backend/sampling.h"
+#include "checkpoint/safetensors_writer.h"
 
 namespace codegen::model {
 
@@ -42,6 +45,12 @@ class Executor {
   virtual absl::Status Step(const backend::Rows& rows, const StepOutput& output) = 0;
 };
 
+// Weights as they lie in memory, which lives as long as the DeviceModel.
+struct SavedTensors {
+  std::string layout = {};
+  std::vector<checkpoint::TensorBytes> tensors = {};
+};
+
 // Weights on a device, immutable and shared by its executors. Safe for concurrent use.
 class DeviceModel {
  public:
@@ -50,6 +59,9 @@ class DeviceModel {
   // Errors: RESOURCE_EXHAUSTED.
   virtual absl::StatusOr<std::unique_ptr<Executor>> MakeExecutor(
       const ExecutorOptions& options) const = 0;
+  // The weights as the tensors of a file (saved_model.h). Errors: UNIMPLEMENTED on a device whose
+  // memory cannot be saved.
+  virtual absl::StatusOr<SavedTensors> Tensors() const = 0;
 };
 
 }  // namespace codegen::model

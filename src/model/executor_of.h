@@ -8,11 +8,13 @@
 
 #include <algorithm>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "model/decoder.h"
 #include "model/executor.h"
+#include "model/weight_table.h"
 
 namespace codegen::model {
 
@@ -94,6 +96,21 @@ class DeviceModelOf final : public DeviceModel,
                                                                options.rows, options.logit_rows));
     return std::make_unique<ExecutorOf<B, Layer>>(this->shared_from_this(), weights_, options,
                                                   device, std::move(kv), std::move(activations));
+  }
+
+  absl::StatusOr<SavedTensors> Tensors() const override {
+    if constexpr (backend::SavableDevice<D>) {
+      SavedTensors saved{.layout = std::string(D::kLayout)};
+      CODEGEN_RETURN_IF_ERROR(VisitWeights(weights_, [&](const WeightEntry& entry, auto& object) {
+        return VisitParts<D>(entry, object, [&](const std::string& name, auto& part) {
+          saved.tensors.push_back({name, part.dtype, part.shape, part.bytes});
+          return absl::OkStatus();
+        });
+      }));
+      return saved;
+    } else {
+      return absl::UnimplementedError("the weights of this device cannot be saved");
+    }
   }
 
  private:

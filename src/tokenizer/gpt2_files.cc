@@ -234,6 +234,23 @@ bool HasGpt2Files(const std::string& folder) {
       .has_value();
 }
 
+std::vector<std::string> Gpt2Files(const std::string& folder) {
+  const auto vocabulary = FirstIn(folder, {"vocab.json", "encoder.json"});
+  const auto merges = FirstIn(folder, {"merges.txt", "vocab.bpe"});
+  if (vocabulary && merges) {
+    std::vector<std::string> files = {*vocabulary, *merges};
+    if (const auto added = FirstIn(folder, {"added_tokens.json"})) files.push_back(*added);
+    return files;
+  }
+  const auto alone = merges == "vocab.bpe" ? merges : FirstIn(folder, {"gpt2.tiktoken"});
+  return alone ? std::vector<std::string>{*alone} : std::vector<std::string>{};
+}
+
+std::vector<std::string> Gpt2FileNames() {
+  return {"vocab.json", "encoder.json",  "merges.txt",
+          "vocab.bpe",  "gpt2.tiktoken", "added_tokens.json"};
+}
+
 absl::Status CheckGpt2Pieces(std::span<const std::string_view> pieces, const std::string& source) {
   if (pieces.size() == kGpt2Pieces && Fingerprint(pieces) == kGpt2Fingerprint)
     return absl::OkStatus();

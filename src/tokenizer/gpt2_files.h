@@ -20,6 +20,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "tokenizer/vocabulary.h"
 
@@ -31,6 +32,11 @@ inline constexpr int kGpt2Pieces = 50256;
 
 // Returns whether `folder` has a file that only such a tokenizer has, even if another is missing.
 bool HasGpt2Files(const std::string& folder);
+
+// Returns the names of the files in `folder` that ReadGpt2Files reads, and of those that it may
+// read in any folder.
+std::vector<std::string> Gpt2Files(const std::string& folder);
+std::vector<std::string> Gpt2FileNames();
 
 // Errors: NOT_FOUND saying what to put where; DATA_LOSS naming the line; INVALID_ARGUMENT;
 // RESOURCE_EXHAUSTED.

@@ -22,6 +22,17 @@ bool HasTokenizerFiles(const std::string& folder) {
   return HasTokenizerJson(folder) || HasGpt2Files(folder);
 }
 
+std::vector<std::string> TokenizerFiles(const std::string& folder) {
+  if (HasTokenizerJson(folder)) return {"tokenizer.json"};
+  return Gpt2Files(folder);
+}
+
+std::vector<std::string> TokenizerFileNames() {
+  std::vector<std::string> names = Gpt2FileNames();
+  names.emplace_back("tokenizer.json");
+  return names;
+}
+
 absl::StatusOr<std::shared_ptr<const Vocabulary>> LoadTokenizer(const std::string& folder) {
   if (HasTokenizerJson(folder)) return ReadTokenizerJson(folder);
   if (HasGpt2Files(folder)) return ReadGpt2Files(folder);

@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "tokenizer/vocabulary.h"
 
@@ -15,6 +16,12 @@ namespace codegen::tokenizer {
 
 // Returns whether `folder` has any tokenizer file, complete or not.
 bool HasTokenizerFiles(const std::string& folder);
+
+// Returns the names of the files in `folder` that LoadTokenizer reads.
+std::vector<std::string> TokenizerFiles(const std::string& folder);
+
+// Returns the names that LoadTokenizer looks for in any folder.
+std::vector<std::string> TokenizerFileNames();
 
 // Reads the tokenizer of CodeGen1, CodeGen2, GPT-2 or any byte-level BPE vocabulary:
 // tokenizer.json, or else the files of gpt2_files.h. Where both are, tokenizer.json alone is read.

@@ -44,7 +44,7 @@ std::shared_ptr<const DeviceModel> Load(const ModelConfig& config, WeightFormat 
                                         std::shared_ptr<Host> host) {
   RowInspector inspector(RowInspector::Finite::kRequire);
   const RandomSource source;
-  const LoadPlan plan{.config = config, .format = format};
+  const LoadPlan plan{.config = config, .formats = {format, format}};
   auto weights =
       Loader<typename B::Device>(host->device(), source, inspector, plan).template Load<Layer>();
   EXPECT_TRUE(weights.ok()) << weights.status();

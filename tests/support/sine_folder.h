@@ -15,8 +15,16 @@
 
 namespace codegen::testing {
 
-// config.json of a CodeGen model of that shape.
+// config.json of a model of that shape.
 inline std::string ConfigJson(const model::ModelConfig& config, int eos) {
+  if (config.architecture == model::Architecture::kLlama) {
+    return fmt::format(
+        R"({{"model_type": "llama", "vocab_size": {}, "max_position_embeddings": {}, "hidden_size": {},)"
+        R"( "num_hidden_layers": {}, "num_attention_heads": {}, "intermediate_size": {}, "rms_norm_eps": {},)"
+        R"( "eos_token_id": {}}})",
+        config.vocabulary, config.context, config.width, config.layers, config.heads.count,
+        config.inner, config.norm_epsilon, eos);
+  }
   return fmt::format(
       R"({{"model_type": "codegen", "vocab_size": {}, "n_positions": {}, "n_embd": {}, "n_layer": {}, "n_head": {},)"
       R"( "rotary_dim": {}, "n_inner": {}, "layer_norm_epsilon": {}, "eos_token_id": {}}})",
@@ -36,11 +44,16 @@ inline StoredTensors SineTensors(const model::ModelConfig& config) {
   return tensors;
 }
 
-// Writes config.json and model.safetensors of the tiny CodeGen model with four groups.
-inline void WriteSineFolder(const TempFolder& folder, int eos = 12) {
-  const model::ModelConfig config = TinyCodeGen(4);
+// Writes config.json and model.safetensors of a model.
+inline void WriteSineFolder(const TempFolder& folder, const model::ModelConfig& config,
+                            int eos = 12) {
   folder.Write("config.json", ConfigJson(config, eos));
   folder.Write("model.safetensors", SafetensorsFile(SineTensors(config)));
+}
+
+// The same of the tiny CodeGen model with four groups.
+inline void WriteSineFolder(const TempFolder& folder, int eos = 12) {
+  WriteSineFolder(folder, TinyCodeGen(4), eos);
 }
 
 }  // namespace codegen::testing
