@@ -55,38 +55,41 @@ class Attention {
             Tensor& y)
       : kernels_(kernels), x_(x), rows_(rows), heads_(kv.heads), kv_(kv), y_(y) {}
 
-  // q of `row` and head into y (where the output will be), k and v into their page.
-  void Append(std::int64_t sequence, std::int64_t row, int head) {
+  // k and v of `row` and head into their page. `scratch`: that of the thread.
+  void Append(std::int64_t sequence, std::int64_t row, int head, float* scratch) {
     const std::int32_t position = rows_.positions[Index(row)];
     const std::int64_t slot = position % backend::kPageTokens;
-    const float* turns = kv_.rotary->at(position);
-    const float* q = x_.row(row) + std::int64_t{head} * heads_.dim;
-    const float* k = q + Width();
-    const float* v = k + Width();
     const std::int64_t page = PagesOf(sequence)[position / backend::kPageTokens];
-    RotateHead(q, heads_, turns, y_.row(row) + std::int64_t{head} * heads_.dim, 1);
-    RotateHead(k, heads_, turns, Keys(head) + page * kv_.page_floats() + slot,
-               backend::kPageTokens);
-    std::copy_n(v, heads_.dim,
-                Values(head) + page * kv_.page_floats() + slot * RoundUpToLine(heads_.dim));
+    const std::int64_t key_element = kv_.key_bytes / (heads_.dim * backend::kPageTokens);
+    const float* k = x_.row(row) + Width() + std::int64_t{head} * heads_.dim;
+    const float* v = k + Width();
+    kernels_.rotate(k, heads_, kv_.rotary->at(position), scratch);
+    kv_.kernels->append_key(scratch, heads_.dim,
+                            Keys(head) + page * kv_.page_bytes() + slot * key_element);
+    kv_.kernels->append_value(
+        v, heads_.dim,
+        Values(head) + page * kv_.page_bytes() + slot * kv_.value_bytes / backend::kPageTokens);
   }
 
   // Rows [first, last) of `sequence`, at most kAttendRows.
   void Attend(std::int64_t sequence, std::int64_t first, std::int64_t last, int head,
               float* scratch) {
-    float* y = y_.row(first) + std::int64_t{head} * heads_.dim;
-    kernels_.attend({.q = y,
-                 .q_stride = y_.stride(),
-                 .keys = Keys(head),
-                 .values = Values(head),
-                 .page_stride = kv_.page_floats(),
-                 .pages = PagesOf(sequence),
-                 .first_position = rows_.positions[Index(first)],
-                 .rows = last - first,
-                 .dim = heads_.dim,
-                 .scratch = scratch,
-                 .y = y,
-                 .y_stride = y_.stride()});
+    const std::int64_t stride = RoundUpToLine(heads_.dim);
+    for (std::int64_t row = first; row < last; ++row)
+      kernels_.rotate(x_.row(row) + std::int64_t{head} * heads_.dim, heads_,
+                      kv_.rotary->at(rows_.positions[Index(row)]),
+                      scratch + (row - first) * stride);
+    kv_.kernels->attend({.q = scratch,
+                         .keys = Keys(head),
+                         .values = Values(head),
+                         .page_bytes = kv_.page_bytes(),
+                         .pages = PagesOf(sequence),
+                         .first_position = rows_.positions[Index(first)],
+                         .rows = last - first,
+                         .dim = heads_.dim,
+                         .o = scratch + kAttendRows * stride,
+                         .y = y_.row(first) + std::int64_t{head} * heads_.dim,
+                         .y_stride = y_.stride()});
   }
 
   bool OneRowEach() const {
@@ -116,9 +119,9 @@ class Attention {
   const std::int32_t* PagesOf(std::int64_t sequence) const {
     return rows_.pages.data() + rows_.first_page[Index(sequence)];
   }
-  float* Keys(int head) { return kv_.buffer.as<float>().data() + head * kv_.key_floats; }
-  float* Values(int head) {
-    return kv_.buffer.as<float>().data() + heads_.count * kv_.key_floats + head * kv_.value_floats;
+  std::byte* Keys(int head) { return kv_.buffer.data() + head * kv_.key_bytes; }
+  std::byte* Values(int head) {
+    return kv_.buffer.data() + heads_.count * kv_.key_bytes + head * kv_.value_bytes;
   }
 
   const Kernels& kernels_;
@@ -227,33 +230,41 @@ void CpuBackend::Attend(const Tensor& x, const backend::Rows& rows, const backen
   Attention attention(kernels_, x, rows, kv, y);
   const int count = heads.count;
   const std::int64_t height = RowsPerBlock(rows.size(), count, pool_.threads());
-  const std::int64_t tasks = (rows.size() + height - 1) / height * count;
-  const auto append = [&](std::int64_t task) {
-    const std::int64_t first = task / count * height;
-    attention.ForEachStretch(first, std::min(first + height, rows.size()),
-                             [&](std::int64_t sequence, std::int64_t begin, std::int64_t end) {
-                               for (std::int64_t row = begin; row < end; ++row)
-                                 attention.Append(sequence, row, static_cast<int>(task % count));
-                             });
+  const std::int64_t blocks = (rows.size() + height - 1) / height;
+  const auto scratch_of = [&](int worker) {
+    return kv.scratch.as<float>().data() + worker * kv.scratch_floats;
   };
-  const auto attend = [&](std::int64_t task, int worker) {
-    const std::int64_t first = task / count * height;
-    float* scratch = kv.scratch.as<float>().data() + worker * kv.scratch_floats;
-    attention.ForEachStretch(first, std::min(first + height, rows.size()),
-                             [&](std::int64_t sequence, std::int64_t begin, std::int64_t end) {
-                               attention.Attend(sequence, begin, end,
-                                                static_cast<int>(task % count), scratch);
-                             });
+  const auto append = [&](std::int64_t first, std::int64_t last, int head, float* scratch) {
+    attention.ForEachStretch(
+        first, last, [&](std::int64_t sequence, std::int64_t begin, std::int64_t end) {
+          for (std::int64_t row = begin; row < end; ++row)
+            attention.Append(sequence, row, head, scratch);
+        });
+  };
+  const auto attend = [&](std::int64_t block, int head, int worker) {
+    const std::int64_t first = block * height;
+    const std::int64_t last = std::min(first + height, rows.size());
+    attention.ForEachStretch(
+        first, last, [&](std::int64_t sequence, std::int64_t begin, std::int64_t end) {
+          attention.Attend(sequence, begin, end, head, scratch_of(worker));
+        });
   };
   if (attention.OneRowEach()) {  // no task reads what another appends
-    pool_.ParallelForWorkers(tasks, [&](std::int64_t task, int worker) {
-      append(task);
-      attend(task, worker);
+    pool_.ParallelForWorkers(blocks * count, [&](std::int64_t task, int worker) {
+      const std::int64_t first = task / count * height;
+      const auto head = static_cast<int>(task % count);
+      append(first, std::min(first + height, rows.size()), head, scratch_of(worker));
+      attend(task / count, head, worker);
     });
     return;
   }
-  pool_.ParallelFor(tasks, append);
-  pool_.ParallelForWorkers(tasks, attend);
+  pool_.ParallelForWorkers(rows.size(), [&](std::int64_t row, int worker) {
+    for (int head = 0; head < count; ++head) append(row, row + 1, head, scratch_of(worker));
+  });
+  // Blocks of a head follow each other: they find its pages in the L2 cache.
+  pool_.ParallelForWorkers(blocks * count, [&](std::int64_t task, int worker) {
+    attend(task % blocks, static_cast<int>(task / blocks), worker);
+  });
 }
 
 void CpuBackend::SwiGlu(const Tensor& x, Tensor& y) {

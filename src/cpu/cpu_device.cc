@@ -106,6 +106,7 @@ NarrowRow Tensor::narrow(std::int64_t t) const {
 CpuDevice::CpuDevice(base::ThreadPool& pool, const CpuOptions& options)
     : pool_(pool),
       precision_(options.precision),
+      kv_(options.kv),
       kernels_(KernelsOf(options.level == CpuFeatures::kAuto ? BestLevel() : options.level)) {}
 
 const LinearKernel& CpuDevice::KernelFor(WeightFormat format) const {
@@ -124,6 +125,11 @@ const LinearKernel& CpuDevice::KernelFor(WeightFormat format) const {
       return fast ? kernels_.linear_int4_fast : kernels_.linear_int4;
   }
   return kernels_.linear_f32;
+}
+
+const KvKernels& CpuDevice::KernelsForKv() const {
+  if (kv_ == KvFormat::kF32) return kernels_.kv_f32;
+  return precision_ == ComputePrecision::kFast ? kernels_.kv_bf16_fast : kernels_.kv_bf16;
 }
 
 absl::StatusOr<Tensor> CpuDevice::MakeTensor(std::int64_t capacity, std::int64_t columns) {
@@ -220,12 +226,16 @@ absl::Status CpuDevice::Allocate(const backend::Outline& outline, Norm& norm) {
 absl::StatusOr<KvLayer> CpuDevice::MakeKvLayer(std::int64_t pages, const backend::Heads& heads) {
   CODEGEN_DCHECK(pages >= 0 && heads.count > 0 && heads.dim > 0 && heads.dim % 8 == 0);
   CODEGEN_DCHECK(heads.rotary_dim % 2 == 0 && heads.rotary_dim <= heads.dim);
+  CODEGEN_DCHECK(kv_ != KvFormat::kAuto);
+  const std::int64_t element_bytes = kv_ == KvFormat::kBf16 ? 2 : 4;
   KvLayer kv{.heads = heads,
+             .format = kv_,
+             .kernels = &KernelsForKv(),
              .pages = pages,
-             .key_floats = std::int64_t{heads.dim} * backend::kPageTokens,
-             .value_floats = RoundUpToLine(heads.dim) * backend::kPageTokens,
-             .scratch_floats = RoundUpToLine(heads.dim) * kAttendRows};
-  CODEGEN_ASSIGN_OR_RETURN(kv.buffer, MakeFloats(pages, kv.page_floats()));
+             .key_bytes = heads.dim * backend::kPageTokens * element_bytes,
+             .value_bytes = RoundUpToLine(heads.dim) * backend::kPageTokens * element_bytes,
+             .scratch_floats = 2 * kAttendRows * RoundUpToLine(heads.dim)};
+  CODEGEN_ASSIGN_OR_RETURN(kv.buffer, AlignedBuffer::Make(Product(pages, kv.page_bytes())));
   CODEGEN_ASSIGN_OR_RETURN(kv.scratch, MakeFloats(pool_.threads(), kv.scratch_floats));
   CODEGEN_ASSIGN_OR_RETURN(kv.rotary, RotaryFor(heads, pages * backend::kPageTokens));
   return kv;
@@ -236,8 +246,7 @@ absl::StatusOr<std::shared_ptr<const RotaryTable>> CpuDevice::RotaryFor(const ba
   const std::lock_guard lock(mutex_);
   std::shared_ptr<const RotaryTable> shared = rotary_.lock();
   if (shared != nullptr && shared->Covers(heads, positions)) return shared;
-  CODEGEN_ASSIGN_OR_RETURN(
-      RotaryTable table, RotaryTable::Make(positions, heads.rotary_dim, heads.rotary_base, pool_));
+  CODEGEN_ASSIGN_OR_RETURN(RotaryTable table, RotaryTable::Make(positions, heads, pool_));
   shared = std::make_shared<const RotaryTable>(std::move(table));
   rotary_ = shared;
   return shared;

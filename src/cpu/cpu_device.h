@@ -83,17 +83,19 @@ struct Norm {
   base::AlignedBuffer bias;  // the same; zeros without a bias
 };
 
-// Keys and values of one layer, f32: a page is [heads][dim][16 positions] keys, then [heads][16
-// positions][dim, padded to lines] values.
+// Keys and values of one layer in f32 or bf16: a page is [heads][dim][16 positions] keys, then
+// [heads][16 positions][dim, padded to lines] values.
 struct KvLayer {
-  std::int64_t page_floats() const { return heads.count * (key_floats + value_floats); }
+  std::int64_t page_bytes() const { return heads.count * (key_bytes + value_bytes); }
 
   backend::Heads heads;
+  KvFormat format = KvFormat::kF32;
+  const KvKernels* kernels = nullptr;  // that read and write it
   std::int64_t pages = 0;
-  std::int64_t key_floats = 0;    // of one head in a page
-  std::int64_t value_floats = 0;  // the same
-  base::AlignedBuffer buffer;     // [pages, page_floats]
-  base::AlignedBuffer scratch;    // [threads, scratch_floats]: outputs in the making
+  std::int64_t key_bytes = 0;    // of one head in a page
+  std::int64_t value_bytes = 0;  // the same
+  base::AlignedBuffer buffer;    // [pages, page_bytes]
+  base::AlignedBuffer scratch;   // [threads, scratch_floats]: queries, and outputs in the making
   std::int64_t scratch_floats = 0;
   std::shared_ptr<const RotaryTable> rotary;
 };
@@ -121,6 +123,8 @@ class CpuDevice {
   const Kernels& kernels() const { return kernels_; }
   // The kernel for weights of a format, which is not kAuto.
   const LinearKernel& KernelFor(WeightFormat format) const;
+  // The kernels for keys and values.
+  const KvKernels& KernelsForKv() const;
 
   // Errors of all: RESOURCE_EXHAUSTED naming the bytes; of the two that read a source, the status
   // of its first row that failed. Requires: format is not kAuto; bias empty or [rows of source].
@@ -152,6 +156,7 @@ class CpuDevice {
 
   base::ThreadPool& pool_;
   ComputePrecision precision_;
+  KvFormat kv_;
   const Kernels& kernels_;
   std::mutex mutex_;
   std::weak_ptr<const RotaryTable> rotary_;  // the latest one; guarded by mutex_

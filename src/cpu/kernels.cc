@@ -18,6 +18,7 @@ Kernels MakeKernels(CpuFeatures level) {
   kernels.linear_bf16_fast = kernels.linear_bf16;
   AddLinearDot(kernels);
   AddNarrow(kernels);
+  AddRotary(kernels);
   AddAttention(kernels);
   AddNorm(kernels);
   AddElementwise(kernels);

@@ -24,25 +24,35 @@ constexpr std::int64_t RoundUpToLine(std::int64_t floats) {
   return (floats + kLine - 1) / kLine * kLine;
 }
 
-// --- attention.cc -------------------------------------------------------------------------------
+// --- attention.cc, attention_dot.cc, rotary.cc ---------------------------------------------------
+
+inline constexpr std::int64_t kAttendRows = 24;
 
 // One query block of one head: rows of one sequence whose positions follow each other.
 struct AttendArgs {
-  const float* q = nullptr;  // [rows, dim] rotated, stride q_stride
-  std::int64_t q_stride = 0;
-  const float* keys = nullptr;    // of this head in page 0: [dim][kPageTokens]
-  const float* values = nullptr;  // of this head in page 0: [kPageTokens][dim]
-  std::int64_t page_stride = 0;   // floats from one page to the next
+  float* q = nullptr;  // [rows, dim] rotated, rows padded to lines; is overwritten
+  // Of this head in page 0: [dim][kPageTokens], and [kPageTokens][dim, padded to lines].
+  const std::byte* keys = nullptr;
+  const std::byte* values = nullptr;
+  std::int64_t page_bytes = 0;  // from one page to the next
   const std::int32_t* pages = nullptr;
   std::int64_t first_position = 0;
   std::int64_t rows = 0;  // <= kAttendRows
   std::int64_t dim = 0;
-  float* scratch = nullptr;  // [kAttendRows, RoundUpToLine(dim)]
-  float* y = nullptr;        // [rows, dim], stride y_stride; may be q
+  float* o = nullptr;  // scratch [rows, dim], rows padded to lines
+  float* y = nullptr;  // [rows, dim], stride y_stride
   std::int64_t y_stride = 0;
 };
 
-inline constexpr std::int64_t kAttendRows = 12;
+// What can be done with a cache of one element type.
+struct KvKernels {
+  // A key [dim] f32, padded to lines, into its slot: element i becomes element i kPageTokens.
+  void (*append_key)(const float* key, std::int64_t dim, std::byte* slot) = nullptr;
+  // A value [dim] f32, of which a last line may be read in full, into its slot in whole lines.
+  void (*append_value)(const float* value, std::int64_t dim, std::byte* slot) = nullptr;
+  // y = softmax(q kT / sqrt(dim)) v over the positions up to each row's own.
+  void (*attend)(const AttendArgs& args) = nullptr;
+};
 
 // --- norm.cc ------------------------------------------------------------------------------------
 
@@ -69,8 +79,11 @@ struct Kernels {
   void (*narrow_to_bf16)(const float* x, std::int64_t columns, const NarrowRow& row) = nullptr;
   void (*narrow_to_int8)(const float* x, std::int64_t columns, const NarrowRow& row) = nullptr;
 
-  // y = softmax(q kT / sqrt(dim)) v over the positions up to each row's own.
-  void (*attend)(const AttendArgs& args) = nullptr;
+  // Keys and values held as f32 or bf16; bf16 ones multiplied exactly, or as kFast may.
+  KvKernels kv_f32, kv_bf16, kv_bf16_fast;
+  // y = a query or key x [dim] turned by `turns` = RotaryTable::at(its position); y is aligned.
+  void (*rotate)(const float* x, const backend::Heads& heads, const float* turns,
+                 float* y) = nullptr;
 
   void (*layer_norm)(const NormArgs& args) = nullptr;
   void (*rms_norm)(const NormArgs& args) = nullptr;
@@ -98,6 +111,7 @@ void AddLinearInt8(Kernels& kernels);
 void AddLinearInt4(Kernels& kernels);
 void AddLinearDot(Kernels& kernels);  // from kAvx512Vnni on; replaces some of the above
 void AddNarrow(Kernels& kernels);
+void AddRotary(Kernels& kernels);
 void AddAttention(Kernels& kernels);
 void AddNorm(Kernels& kernels);
 void AddElementwise(Kernels& kernels);

@@ -1,52 +1,182 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// Turning queries and keys, and entering keys and values into their pages: y = (a cosine - b sine,
+// b cosine + a sine) for each pair (a, b) of a head [dim] f32, in whole vectors where the pairs
+// allow, the same elements always; then f32 or bf16 (rounded to nearest even) to the slot, keys
+// down a column of [dim][16 positions], values along a row. The thread owns the row and the head.
 #include "cpu/rotary.h"
 
+#include "cpu/kernels.h"
+#include "cpu/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "cpu/rotary.cc"
+#include <hwy/foreach_target.h>
+//
+#include <algorithm>
+
+#include "backend/rows.h"
+#include "cpu/vectors-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace codegen::cpu {
+namespace HWY_NAMESPACE {
+
+#if HWY_TARGET == HWY_SCALAR
+std::int64_t TurnNeighbours(const float*, std::int64_t, const float*, float*) { return 0; }
+#else
+// Pairs (2i, 2i + 1) in whole vectors; returns how many.
+std::int64_t TurnNeighbours(const float* x, std::int64_t pairs, const float* turns, float* y) {
+  const F f;
+  std::int64_t i = 0;
+  for (; i + kLanes <= 2 * pairs; i += kLanes) {
+    const V value = hn::LoadU(f, x + i);
+    const V turn = hn::LoadU(f, turns + i);
+    const V cosine = hn::DupEven(turn);
+    const V across = hn::Mul(hn::Reverse2(f, value), hn::DupOdd(turn));
+    const V first = hn::MulSub(value, cosine, across);
+    const V second = hn::MulAdd(value, cosine, across);
+    hn::Store(hn::OddEven(second, first), f, y + i);
+  }
+  return i / 2;
+}
+#endif
+
+// Pairs (i, i + pairs) in whole vectors; returns how many.
+std::int64_t TurnHalves(const float* x, std::int64_t pairs, const float* turns, float* y) {
+  const F f;
+  std::int64_t i = 0;
+  for (; i + kLanes <= pairs; i += kLanes) {
+    const V a = hn::LoadU(f, x + i);
+    const V b = hn::LoadU(f, x + pairs + i);
+    const V cosine = hn::LoadU(f, turns + i);
+    const V sine = hn::LoadU(f, turns + pairs + i);
+    hn::StoreU(hn::MulSub(a, cosine, hn::Mul(b, sine)), f, y + i);
+    hn::StoreU(hn::MulAdd(b, cosine, hn::Mul(a, sine)), f, y + pairs + i);
+  }
+  return i;
+}
+
+void Rotate(const float* x, const backend::Heads& heads, const float* turns, float* y) {
+  const bool neighbours = heads.rotary_pairs == backend::RotaryPairs::kInterleaved;
+  const std::int64_t pairs = heads.rotary_dim / 2;
+  const std::int64_t step = neighbours ? 2 : 1;
+  const std::int64_t partner = neighbours ? 1 : pairs;
+  std::int64_t i = neighbours ? TurnNeighbours(x, pairs, turns, y) : TurnHalves(x, pairs, turns, y);
+  for (; i < pairs; ++i) {
+    const float cosine = turns[i * step];
+    const float sine = turns[i * step + partner];
+    const float a = x[i * step];
+    const float b = x[i * step + partner];
+    y[i * step] = a * cosine - b * sine;
+    y[i * step + partner] = b * cosine + a * sine;
+  }
+  std::copy(x + heads.rotary_dim, x + heads.dim, y + heads.rotary_dim);
+}
+
+// To nearest even; NaN becomes the quiet one.
+HWY_INLINE auto RoundToBf16(V value) {
+  const U u;
+  const auto bits = hn::BitCast(u, value);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(u, 1));
+  const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(u, 0x7FFF)));
+  const auto quiet = hn::BitCast(F(), hn::Set(u, 0x7FC00000));
+  const V result = hn::IfThenElse(hn::IsNaN(value), quiet, hn::BitCast(F(), rounded));
+  const auto high = hn::ShiftRight<16>(hn::BitCast(u, result));
+  return hn::DemoteTo(hn::Rebind<std::uint16_t, F>(), hn::BitCast(I(), high));
+}
+
+template <class T>
+HWY_INLINE void Spread(const T* key, std::int64_t count, T* slot) {
+  for (std::int64_t i = 0; i < count; ++i) slot[i * backend::kPageTokens] = key[i];
+}
+
+void AppendKeyF32(const float* key, std::int64_t dim, std::byte* slot) {
+  Spread(key, dim, reinterpret_cast<float*>(slot));
+}
+
+void AppendKeyBf16(const float* key, std::int64_t dim, std::byte* slot) {
+  const hn::Rebind<std::uint16_t, F> half;
+  HWY_ALIGN std::uint16_t rounded[kLine];
+  for (std::int64_t d = 0; d < dim; d += kLanes) {
+    hn::Store(RoundToBf16(hn::Load(F(), key + d)), half, rounded);
+    Spread(rounded, std::min(kLanes, dim - d),
+           reinterpret_cast<std::uint16_t*>(slot) + d * backend::kPageTokens);
+  }
+}
+
+void AppendValueF32(const float* value, std::int64_t dim, std::byte* slot) {
+  auto* const out = reinterpret_cast<float*>(slot);
+  for (std::int64_t d = 0; d < RoundUpToLine(dim); d += kLanes)
+    hn::Store(hn::LoadU(F(), value + d), F(), out + d);
+}
+
+void AppendValueBf16(const float* value, std::int64_t dim, std::byte* slot) {
+  const hn::Rebind<std::uint16_t, F> half;
+  auto* const out = reinterpret_cast<std::uint16_t*>(slot);
+  for (std::int64_t d = 0; d < RoundUpToLine(dim); d += kLanes)
+    hn::Store(RoundToBf16(hn::LoadU(F(), value + d)), half, out + d);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace codegen::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 #include <cmath>
 #include <utility>
 
 #include "base/check.h"
+#include "cpu/dispatch.h"
 
 namespace codegen::cpu {
 
-absl::StatusOr<RotaryTable> RotaryTable::Make(std::int64_t positions, int rotary_dim, float base,
+HWY_EXPORT(Rotate);
+HWY_EXPORT(AppendKeyF32);
+HWY_EXPORT(AppendKeyBf16);
+HWY_EXPORT(AppendValueF32);
+HWY_EXPORT(AppendValueBf16);
+
+void AddRotary(Kernels& kernels) {
+  kernels.rotate = CODEGEN_VERSION_FOR(kernels.level, Rotate);
+  kernels.kv_f32.append_key = CODEGEN_VERSION_FOR(kernels.level, AppendKeyF32);
+  kernels.kv_f32.append_value = CODEGEN_VERSION_FOR(kernels.level, AppendValueF32);
+  for (KvKernels* kv : {&kernels.kv_bf16, &kernels.kv_bf16_fast}) {
+    kv->append_key = CODEGEN_VERSION_FOR(kernels.level, AppendKeyBf16);
+    kv->append_value = CODEGEN_VERSION_FOR(kernels.level, AppendValueBf16);
+  }
+}
+
+absl::StatusOr<RotaryTable> RotaryTable::Make(std::int64_t positions, const backend::Heads& heads,
                                               base::ThreadPool& pool) {
   RotaryTable table;
+  const std::int64_t rotary_dim = heads.rotary_dim;
   CODEGEN_ASSIGN_OR_RETURN(table.buffer_, base::AlignedBuffer::Make(positions * rotary_dim *
                                                                     std::int64_t{sizeof(float)}));
   table.positions_ = positions;
-  table.rotary_dim_ = rotary_dim;
-  table.base_ = base;
+  table.heads_ = heads;
+  const bool neighbours = heads.rotary_pairs == backend::RotaryPairs::kInterleaved;
+  const std::int64_t step = neighbours ? 2 : 1;
+  const std::int64_t partner = neighbours ? 1 : rotary_dim / 2;
+  const double base = heads.rotary_base;
   float* turns = table.buffer_.as<float>().data();
   pool.ParallelFor(rotary_dim / 2, [=](std::int64_t pair) {
-    const double frequency = std::pow(double{base}, -2.0 * static_cast<double>(pair) / rotary_dim);
-    for (std::int64_t position = 0; position < positions; ++position) {
+    const double frequency =
+        std::pow(base, -2.0 * static_cast<double>(pair) / static_cast<double>(rotary_dim));
+    float* out = turns + pair * step;
+    for (std::int64_t position = 0; position < positions; ++position, out += rotary_dim) {
       const double angle = static_cast<double>(position) * frequency;
-      turns[position * rotary_dim + 2 * pair] = static_cast<float>(std::cos(angle));
-      turns[position * rotary_dim + 2 * pair + 1] = static_cast<float>(std::sin(angle));
+      out[0] = static_cast<float>(std::cos(angle));
+      out[partner] = static_cast<float>(std::sin(angle));
     }
   });
   return table;
 }
 
 bool RotaryTable::Covers(const backend::Heads& heads, std::int64_t positions) const {
-  return heads.rotary_dim == rotary_dim_ && heads.rotary_base == base_ && positions <= positions_;
-}
-
-void RotateHead(const float* x, const backend::Heads& heads, const float* turns, float* y,
-                std::int64_t y_stride) {
-  const bool interleaved = heads.rotary_pairs == backend::RotaryPairs::kInterleaved;
-  const int pairs = heads.rotary_dim / 2;
-  const int step = interleaved ? 2 : 1;
-  const int partner = interleaved ? 1 : pairs;
-  for (int i = 0; i < pairs; ++i) {
-    const float cosine = turns[2 * i];
-    const float sine = turns[2 * i + 1];
-    const float a = x[i * step];
-    const float b = x[i * step + partner];
-    y[i * step * y_stride] = a * cosine - b * sine;
-    y[(i * step + partner) * y_stride] = b * cosine + a * sine;
-  }
-  for (int i = heads.rotary_dim; i < heads.dim; ++i) y[i * y_stride] = x[i];
+  return heads.rotary_dim == heads_.rotary_dim && heads.rotary_base == heads_.rotary_base &&
+         heads.rotary_pairs == heads_.rotary_pairs && positions <= positions_;
 }
 
 }  // namespace codegen::cpu
+#endif

@@ -19,27 +19,23 @@ namespace codegen::cpu {
 class RotaryTable {
  public:
   // RESOURCE_EXHAUSTED: memory.
-  static absl::StatusOr<RotaryTable> Make(std::int64_t positions, int rotary_dim, float base,
+  static absl::StatusOr<RotaryTable> Make(std::int64_t positions, const backend::Heads& heads,
                                           base::ThreadPool& pool);
 
   // Whether it serves `heads` at positions [0, positions).
   bool Covers(const backend::Heads& heads, std::int64_t positions) const;
 
-  // [rotary_dim / 2] pairs (cosine, sine).
+  // Cosines and sines of rotary_dim / 2 pairs, next to each other as the pairs are: (cosine, sine)
+  // for kInterleaved, all cosines and then all sines for kHalves.
   const float* at(std::int64_t position) const {
-    return buffer_.as<float>().data() + position * rotary_dim_;
+    return buffer_.as<float>().data() + position * heads_.rotary_dim;
   }
 
  private:
   base::AlignedBuffer buffer_;  // [positions, rotary_dim]
   std::int64_t positions_ = 0;
-  int rotary_dim_ = 0;
-  float base_ = 0;
+  backend::Heads heads_;  // whose turns they are, but for count and dim
 };
-
-// y[i * y_stride] = element i of head x [dim] turned by `turns` = table.at(position).
-void RotateHead(const float* x, const backend::Heads& heads, const float* turns, float* y,
-                std::int64_t y_stride);
 
 }  // namespace codegen::cpu
 

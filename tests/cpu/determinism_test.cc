@@ -28,6 +28,7 @@ struct Shape {
   int inner;
   WeightFormat format;
   ComputePrecision precision = ComputePrecision::kExact;
+  KvFormat kv = KvFormat::kF32;
 };
 
 // The layer y = x + attention(norm(x)) + mlp(norm(x)) + swiglu(norm(x)) on one device.
@@ -107,7 +108,7 @@ class DeterminismTest : public CpuTest {
     std::vector<int> lengths;
     for (const Sequence& sequence : inputs) lengths.push_back(static_cast<int>(sequence.size()));
     Ragged sequences(lengths, random);
-    Cpu cpu(threads, {.level = GetParam(), .precision = shape.precision});
+    Cpu cpu(threads, {.level = GetParam(), .precision = shape.precision, .kv = shape.kv});
     Layer layer(cpu.device, shape, sequences.pages_total(), std::mt19937(7));
     std::vector<Sequence> results(inputs.size());
     while (!sequences.complete()) {
@@ -178,6 +179,7 @@ class DeterminismTest : public CpuTest {
 struct How {
   WeightFormat format;
   ComputePrecision precision = ComputePrecision::kExact;
+  KvFormat kv = KvFormat::kF32;
 };
 
 constexpr How kAllHows[] = {{WeightFormat::kF32},
@@ -187,14 +189,17 @@ constexpr How kAllHows[] = {{WeightFormat::kF32},
                             {WeightFormat::kInt4},
                             {WeightFormat::kBf16, ComputePrecision::kFast},
                             {WeightFormat::kInt8, ComputePrecision::kFast},
-                            {WeightFormat::kInt4, ComputePrecision::kFast}};
+                            {WeightFormat::kInt4, ComputePrecision::kFast},
+                            {WeightFormat::kF32, ComputePrecision::kExact, KvFormat::kBf16},
+                            {WeightFormat::kF32, ComputePrecision::kFast, KvFormat::kBf16}};
 
 Shape ShapeOf(int heads, int dim, int inner, const How& how) {
   return {.heads = heads,
           .dim = dim,
           .inner = inner,
           .format = how.format,
-          .precision = how.precision};
+          .precision = how.precision,
+          .kv = how.kv};
 }
 
 TEST_P(DeterminismTest, RowsKeepTheirBitsInAnyBatchOnAnyThreads) {
