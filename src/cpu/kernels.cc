@@ -20,6 +20,7 @@ Kernels MakeKernels(CpuFeatures level) {
   AddNarrow(kernels);
   AddRotary(kernels);
   AddAttention(kernels);
+  AddAttentionDot(kernels);
   AddNorm(kernels);
   AddElementwise(kernels);
   return kernels;

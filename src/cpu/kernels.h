@@ -113,6 +113,7 @@ void AddLinearDot(Kernels& kernels);  // from kAvx512Vnni on; replaces some of t
 void AddNarrow(Kernels& kernels);
 void AddRotary(Kernels& kernels);
 void AddAttention(Kernels& kernels);
+void AddAttentionDot(Kernels& kernels);  // from kAvx512Bf16 on; replaces what AddAttention did
 void AddNorm(Kernels& kernels);
 void AddElementwise(Kernels& kernels);
 
