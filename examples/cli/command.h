@@ -29,6 +29,7 @@ Command TokenizeCommand();
 Command DetokenizeCommand();
 Command InfoCommand();
 Command BenchCommand();
+Command QuantizeCommand();
 
 }  // namespace cli
 

@@ -126,7 +126,7 @@ constexpr Flag kModelFlags[] = {
      SetKvCache},
     {"cpu-features", "LEVEL", "auto, portable, sse4, avx2, avx512, avx512-vnni, avx512-bf16 or amx",
      "instructions: portable, sse4, avx2, avx512[-vnni|-bf16], amx; auto", SetCpuFeatures},
-    {"threads", "N", "a whole number in [0, 256]", "compute threads; 0, one per CPU",
+    {"threads", "N", "a whole number in [0, 256]", "compute threads; 0, one per core",
      [](std::string_view value, Flags& flags) {
        return ParseNumber(value, 0, codegen::Limits::threads, flags.load.threads);
      }},
@@ -227,6 +227,14 @@ constexpr Flag kBenchFlags[] = {
      }},
 };
 
+constexpr Flag kOutputFlags[] = {
+    {"output", "DIR", "a folder", "the folder to write; must not hold a model",
+     [](std::string_view value, Flags& flags) {
+       flags.output = value;
+       return !value.empty();
+     }},
+};
+
 const Flag* Find(std::span<const FlagGroup> groups, std::string_view name) {
   for (const FlagGroup group : groups) {
     for (const Flag& flag : group) {
@@ -276,6 +284,7 @@ FlagGroup TokenIdsFlags() { return kTokenIdsFlags; }
 FlagGroup SpecialFlags() { return kSpecialFlags; }
 FlagGroup CompletionFlags() { return kCompletionFlags; }
 FlagGroup BenchFlags() { return kBenchFlags; }
+FlagGroup OutputFlags() { return kOutputFlags; }
 
 absl::StatusOr<Flags> ParseFlags(std::span<const FlagGroup> groups, int argc, char** argv) {
   const std::vector<option> table = GetoptTable(groups);

@@ -41,9 +41,12 @@ absl::StatusOr<LoadedModel> LoadModel(const Flags& flags) {
 
 absl::StatusOr<codegen::Tokenizer> LoadTokenizer(const Flags& flags) {
   const std::string& other = flags.load.tokenizer_folder;
-  if (other.empty()) return codegen::Tokenizer::Load(flags.model);
-  const bool codegen25 = !flags.model.empty() && IsCodeGen25(flags.model);
-  return codegen25 ? codegen::Tokenizer::LoadCodeGen25(other) : codegen::Tokenizer::Load(other);
+  const std::string& folder = other.empty() ? flags.model : other;
+  if (flags.model.empty() || !IsCodeGen25(flags.model)) return codegen::Tokenizer::Load(folder);
+  if (!other.empty()) return codegen::Tokenizer::LoadCodeGen25(folder);
+  // What `quantize` wrote keeps the GPT-2 files that the vocabulary was built from.
+  absl::StatusOr<codegen::Tokenizer> built = codegen::Tokenizer::LoadCodeGen25(folder);
+  return built.ok() ? std::move(built) : codegen::Tokenizer::Load(folder);
 }
 
 }  // namespace cli

@@ -23,8 +23,8 @@ constexpr int kFailure = 1;
 constexpr int kWrongUsage = 2;
 
 std::vector<Command> Commands() {
-  return {CompleteCommand(),   ScoreCommand(), TokenizeCommand(),
-          DetokenizeCommand(), InfoCommand(),  BenchCommand()};
+  return {CompleteCommand(), ScoreCommand(), TokenizeCommand(), DetokenizeCommand(),
+          InfoCommand(),     BenchCommand(), QuantizeCommand()};
 }
 
 // Prints on one line, whatever bytes a file name or flag in `message` may hold.

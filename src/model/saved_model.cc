@@ -167,7 +167,12 @@ absl::Status SavedModel::FindFormats(const ModelConfig& config) {
   for (const auto& [tensor, object] : object_of_) {
     for (const WeightFormat format : kHeldFormats) {
       const std::string name = fmt::format("{}.{}", object, WeightFormatName(format));
-      if (checkpoint_.tensors().contains(name)) formats_.emplace(object, format);
+      if (!checkpoint_.tensors().contains(name)) continue;
+      const WeightFormat first = formats_.emplace(object, format).first->second;
+      if (first == format) continue;
+      return absl::InvalidArgumentError(
+          fmt::format("{}: tensors \"{}.{}\" and \"{}\" exclude each other", checkpoint_.source(),
+                      object, WeightFormatName(first), name));
     }
     if (formats_.contains(object)) continue;
     return absl::InvalidArgumentError(

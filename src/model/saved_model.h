@@ -50,7 +50,7 @@ struct SavedHeader {
 // The tensors of a saved model.
 class SavedModel : public StoredFormats {
  public:
-  // Errors: as SavedHeader::Parse; INVALID_ARGUMENT naming a matrix that is missing.
+  // Errors: as SavedHeader::Parse; INVALID_ARGUMENT naming a matrix that is missing or there twice.
   static absl::StatusOr<SavedModel> Create(const ModelConfig& config,
                                            checkpoint::Checkpoint checkpoint);
 

@@ -21,8 +21,8 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-constexpr const char* kCommands[] = {"complete",   "score", "tokenize",
-                                     "detokenize", "info",  "bench"};
+constexpr const char* kCommands[] = {"complete", "score", "tokenize", "detokenize",
+                                     "info",     "bench", "quantize"};
 
 bool IsOneLine(const std::string& text) {
   return text.size() > 1 && std::count(text.begin(), text.end(), '\n') == 1 && text.ends_with('\n');
@@ -146,7 +146,8 @@ TEST(Usage, RefusesOtherValuesThanThoseNamed) {
   ExpectWrongUsage({"complete", "--precision", "double"},
                    "--precision: expected exact or fast, found \"double\"");
   ExpectWrongUsage({"complete", "--kv-cache", "f16"}, "--kv-cache: expected auto, f32 or bf16");
-  ExpectWrongUsage({"complete", "--cpu-features", "mmx"}, "--cpu-features: expected auto, portable");
+  ExpectWrongUsage({"complete", "--cpu-features", "mmx"},
+                   "--cpu-features: expected auto, portable");
   ExpectWrongUsage({"complete", "--stop", ""}, "--stop: expected a text that is not empty");
 }
 
