@@ -17,7 +17,7 @@ namespace {
 // leaving every thread a few tasks to even out their speeds.
 std::int64_t PanelsPerTask(const LinearKernel& kernel, std::int64_t rows, std::int64_t panels,
                            int threads) {
-  const bool few = rows <= kernel.tile_rows;
+  const bool few = rows <= kernel.few_rows;
   std::int64_t count = few ? kernel.few_panels[static_cast<std::size_t>(rows)] : kPanelGroup;
   while (count > kPanelGroup && panels < 4 * count * threads) count /= 2;
   return std::max(count, kPanelGroup);

@@ -172,7 +172,7 @@ HWY_NOINLINE void Tile(const TileArgs& t) {
                                     HWY_ATTR { hn::Store(sums.line[r][p][v], f, memory + place); });
 }
 
-constexpr std::int64_t kWidenInputs = 64;  // 8 panels of them are 32 KiB
+constexpr std::int64_t kWidenInputs = 128;  // 8 panels of them are 64 KiB
 
 // A format that cannot be widened on the fly: Widened::Widen(step, inputs, out) writes `inputs` <=
 // kWidenInputs inputs of a panel as [inputs][16] floats.
@@ -236,6 +236,7 @@ LinearKernel KernelOf() {
                       .step_bytes = Panel::kStepBytes,
                       .block_inputs = kBlockInputs,
                       .tile_rows = kTileRows,
+                      .few_rows = kTileRows,
                       .slab_panels = kSlabPanels,
                       .finish = &Finish<kScaled>};
   FillTiles<Panel, kTileRows>(kernel);

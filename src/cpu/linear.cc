@@ -79,7 +79,7 @@ void Slab(const LinearKernel& kernel, const LinearArgs& args, const LinearBlock&
 }  // namespace
 
 void RunLinear(const LinearKernel& kernel, const LinearArgs& args, const LinearBlock& block) {
-  if (block.last_row - block.first_row <= kernel.tile_rows) return FewRows(kernel, args, block);
+  if (block.last_row - block.first_row <= kernel.few_rows) return FewRows(kernel, args, block);
   LinearBlock part = block;
   for (; part.first_panel < block.last_panel; part.first_panel = part.last_panel) {
     part.last_panel = part.first_panel + kernel.slab_panels;

@@ -94,7 +94,8 @@ struct LinearKernel {
   std::int64_t step_inputs = 1;   // the unit of a panel: so many inputs
   std::int64_t step_bytes = 64;   // take so many bytes
   std::int64_t block_inputs = 0;  // of k at a time, for many rows; a multiple of step_inputs
-  int tile_rows = 0;              // of the largest tile
+  int tile_rows = 0;              // of the largest tile of a slab
+  int few_rows = 0;               // rows that fit one tile without a slab, >= tile_rows
   std::array<TileKernel, kMostTileRows + 1> slab = {};  // [rows]: kPanelGroup panels or fewer
   int slab_panels = 0;
   std::array<TileKernel, kMostTileRows + 1> few = {};  // [rows]: few_panels[rows] panels

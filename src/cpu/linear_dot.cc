@@ -34,15 +34,14 @@ HWY_PUSH_ATTRIBUTES(
 namespace codegen::cpu {
 namespace {
 
-constexpr int kAccumulators = 24;  // of 32 registers
 constexpr int kSlabPanels = 2;
-constexpr int kTileRows = kAccumulators / kSlabPanels;
 constexpr std::int64_t kPrefetchBytes = 2048;
 constexpr std::int64_t kLineBytes = 64;
 
-constexpr int PanelsFor(int rows) {
+// Panels side by side in a tile of so few rows that w comes from memory.
+constexpr int PanelsFor(int rows, int accumulators) {
   int panels = 8;
-  while (panels * rows > (rows <= 2 ? 16 : kAccumulators)) panels /= 2;
+  while (panels * rows > (rows <= 2 ? 16 : accumulators)) panels /= 2;
   return panels;
 }
 
@@ -100,6 +99,8 @@ HWY_INLINE void AddLine(const std::byte* x, std::int64_t x_stride, const __m512i
 
 template <class Dots>
 struct DenseTile {
+  static constexpr int kAccumulators = 24;  // of 32 registers
+
   template <int kPanels, int kRows>
   static HWY_NOINLINE void Run(const TileArgs& t) {
     typename Dots::Sum sums[kRows][kPanels];
@@ -118,9 +119,8 @@ struct DenseTile {
       __m512i w[kPanels];
 #pragma GCC unroll 8
       for (int p = 0; p < kPanels; ++p) {
-        if constexpr (kPanels > kSlabPanels)
-          _mm_prefetch(reinterpret_cast<const char*>(line + p * panel_bytes + kPrefetchBytes),
-                       _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(line + p * panel_bytes + kPrefetchBytes),
+                     _MM_HINT_T0);
         w[p] = LineAt(line + p * panel_bytes);
       }
       AddLine<Dots>(x, x_stride, w, sums);
@@ -135,6 +135,8 @@ struct DenseTile {
 
 // Int4 in groups: integer sums inside, float sums across them in memory.
 struct Int4Tile {
+  static constexpr int kAccumulators = 20;  // with more the compiler spills some
+
   static constexpr std::int64_t kGroup = quant::kInt4Group;
   static constexpr std::int64_t kGroupLines = kGroup / 8;
   static constexpr std::int64_t kGroupBytes = (kGroupLines + 1) * kLineBytes;
@@ -174,9 +176,8 @@ struct Int4Tile {
       __m512i first[kPanels], second[kPanels];
 #pragma GCC unroll 8
       for (int p = 0; p < kPanels; ++p) {
-        if constexpr (kPanels > kSlabPanels)
-          _mm_prefetch(reinterpret_cast<const char*>(line + p * panel_bytes + kPrefetchBytes),
-                       _MM_HINT_T0);
+        _mm_prefetch(reinterpret_cast<const char*>(line + p * panel_bytes + kPrefetchBytes),
+                     _MM_HINT_T0);
         const __m512i both = LineAt(line + p * panel_bytes);
         first[p] = _mm512_and_si512(both, low);
         second[p] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);
@@ -217,9 +218,11 @@ namespace {
 
 template <class Tile, int kRows>
 void FillTiles(LinearKernel& kernel) {
-  kernel.slab[kRows] = &Tile::template Run<kSlabPanels, kRows>;
-  kernel.few[kRows] = &Tile::template Run<PanelsFor(kRows), kRows>;
-  kernel.few_panels[kRows] = PanelsFor(kRows);
+  constexpr int kPanels = PanelsFor(kRows, Tile::kAccumulators);
+  if constexpr (kRows * kSlabPanels <= Tile::kAccumulators)
+    kernel.slab[kRows] = &Tile::template Run<kSlabPanels, kRows>;
+  kernel.few[kRows] = &Tile::template Run<kPanels, kRows>;
+  kernel.few_panels[kRows] = kPanels;
   if constexpr (kRows > 1) FillTiles<Tile, kRows - 1>(kernel);
 }
 
@@ -227,9 +230,10 @@ void FillTiles(LinearKernel& kernel) {
 template <class Tile>
 void Replace(LinearKernel& kernel, std::int64_t block_inputs) {
   kernel.block_inputs = block_inputs;
-  kernel.tile_rows = kTileRows;
+  kernel.tile_rows = Tile::kAccumulators / kSlabPanels;
+  kernel.few_rows = Tile::kAccumulators;  // of one panel at a time
   kernel.slab_panels = kSlabPanels;
-  FillTiles<Tile, kTileRows>(kernel);
+  FillTiles<Tile, Tile::kAccumulators>(kernel);
 }
 
 }  // namespace

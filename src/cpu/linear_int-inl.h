@@ -150,6 +150,7 @@ LinearKernel IntKernelOf(std::int64_t step_inputs, std::int64_t step_bytes, Fini
                       .step_bytes = step_bytes,
                       .block_inputs = 1024,
                       .tile_rows = kIntTileRows,
+                      .few_rows = kIntTileRows,
                       .slab_panels = kIntSlabPanels,
                       .finish = finish};
   FillIntTiles<TileOf, kIntTileRows>(kernel);

@@ -51,13 +51,17 @@ float QuantizeInt8(std::span<const float> row, std::span<std::int8_t> q) {
   return largest / kLargestInt8;
 }
 
+// The sum turns -0 into 0: which of the two is the least of a group is nobody's business.
+Int4Scale Int4ScaleOf(float least, float largest) {
+  return {.scale = tensor::F16FromFloat((largest - least) / kLargestInt4),
+          .minimum = tensor::F16FromFloat(least + 0.0F)};
+}
+
 Int4Scale QuantizeInt4(std::span<const float> group, std::span<std::uint8_t> q) {
   std::ranges::fill(q, std::uint8_t{0});
-  constexpr std::uint16_t kNan = 0x7E00;
-  if (!AllFinite(group)) return {.scale = kNan, .minimum = kNan};
+  if (!AllFinite(group)) return kNotFinite;
   const auto [least, largest] = std::ranges::minmax(group);
-  const Int4Scale packed = {.scale = tensor::F16FromFloat((largest - least) / kLargestInt4),
-                            .minimum = tensor::F16FromFloat(least)};
+  const Int4Scale packed = Int4ScaleOf(least, largest);
   const float scale = tensor::FloatFromF16(packed.scale);
   const float minimum = tensor::FloatFromF16(packed.minimum);
   if (scale == 0) return packed;
