@@ -90,13 +90,12 @@ enum class CpuFeatures {
   kAvx512,      // F, BW, CD, DQ, VL
   kAvx512Vnni,  // dot products of int8
   kAvx512Bf16,  // dot products of bf16; automatic on AMD, slower than float32 ones on Intel
-  kAmx,         // tiles of int8 and bf16; automatic where the CPU describes its tiles
 };
 
-// "auto", "portable", "sse4", "avx2", "avx512", "avx512-vnni", "avx512-bf16" or "amx".
+// "auto", "portable", "sse4", "avx2", "avx512", "avx512-vnni" or "avx512-bf16".
 constexpr const char* CpuFeaturesName(CpuFeatures features) {
-  constexpr const char* kNames[] = {"auto",   "portable",    "sse4",        "avx2",
-                                    "avx512", "avx512-vnni", "avx512-bf16", "amx"};
+  constexpr const char* kNames[] = {"auto",   "portable",    "sse4",       "avx2",
+                                    "avx512", "avx512-vnni", "avx512-bf16"};
   return kNames[static_cast<int>(features)];
 }
 

@@ -11,8 +11,6 @@
 
 #if HWY_ARCH_X86
 #include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 #endif
 
 namespace codegen::cpu {
@@ -20,38 +18,11 @@ namespace {
 
 #if HWY_ARCH_X86
 
-struct Cpuid {
-  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-};
-
-Cpuid Leaf(unsigned leaf, unsigned part = 0) {
-  Cpuid id;
-  if (__get_cpuid_count(leaf, part, &id.eax, &id.ebx, &id.ecx, &id.edx) == 0) return {};
-  return id;
-}
-
 bool IsAmd() {
-  const Cpuid id = Leaf(0);
-  return id.ebx == signature_AMD_ebx && id.ecx == signature_AMD_ecx && id.edx == signature_AMD_edx;
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (__get_cpuid(0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  return ebx == signature_AMD_ebx && ecx == signature_AMD_ecx && edx == signature_AMD_edx;
 }
-
-// bf16, tiles and int8 in the CPU; tile state saved by the system; and its leave to use it.
-bool AmxGranted() {
-  constexpr unsigned kAmxBits = 1U << 22 | 1U << 24 | 1U << 25;
-  constexpr unsigned kOsxsave = 1U << 27;
-  if ((Leaf(7).edx & kAmxBits) != kAmxBits || (Leaf(1).ecx & kOsxsave) == 0) return false;
-  unsigned low = 0;
-  unsigned high = 0;
-  asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-  constexpr unsigned kTileState = 1U << 17 | 1U << 18;
-  if ((low & kTileState) != kTileState) return false;
-  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
-  constexpr long kTileData = 18;
-  return ::syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-}
-
-// What oneDNN and others go by: a machine that does not describe its tiles may not run them.
-bool DescribesTiles() { return Leaf(0x1D).eax >= 1; }
 
 std::vector<CpuFeatures> FindLevels() {
   std::vector<CpuFeatures> levels = {CpuFeatures::kPortable};
@@ -64,14 +35,10 @@ std::vector<CpuFeatures> FindLevels() {
   levels.push_back(CpuFeatures::kAvx512Vnni);
   if (!__builtin_cpu_supports("avx512bf16")) return levels;
   levels.push_back(CpuFeatures::kAvx512Bf16);
-  if (AmxGranted()) levels.push_back(CpuFeatures::kAmx);
   return levels;
 }
 
-bool Advisable(CpuFeatures level) {
-  if (level == CpuFeatures::kAmx) return DescribesTiles();
-  return level != CpuFeatures::kAvx512Bf16 || IsAmd();
-}
+bool Advisable(CpuFeatures level) { return level != CpuFeatures::kAvx512Bf16 || IsAmd(); }
 
 #else
 
@@ -111,7 +78,6 @@ std::int64_t HighwayTarget(CpuFeatures level) {
     case CpuFeatures::kAvx512:
     case CpuFeatures::kAvx512Vnni:
     case CpuFeatures::kAvx512Bf16:
-    case CpuFeatures::kAmx:
       return HWY_AVX3;
 #endif
     default:

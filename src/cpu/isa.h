@@ -4,9 +4,8 @@
 //
 // A level is a CpuFeatures other than kAuto. Levels up to kAvx512 are Highway's targets; from
 // kAvx512Vnni on there are kernels in intrinsics for some operations, and those of kAvx512 for the
-// rest. Supported and advisable differ twice: `vdpbf16ps` takes more than two cycles on Intel and
-// is slower than two float32 multiply-adds there; and a hypervisor may show the AMX bits but hide
-// the leaf that describes the tiles, on some of which AMX then faults.
+// rest. Supported and advisable differ: `vdpbf16ps` takes more than two cycles on Intel and is
+// slower than two float32 multiply-adds there.
 #ifndef CODEGEN_CPU_ISA_H_
 #define CODEGEN_CPU_ISA_H_
 
@@ -19,8 +18,7 @@
 
 namespace codegen::cpu {
 
-// The levels that this CPU and its system run, in ascending order. Asks the system for AMX once per
-// process, which lets its threads use tiles from then on.
+// The levels that this CPU and its system run, in ascending order.
 const std::vector<CpuFeatures>& SupportedLevels();
 
 // The level that kAuto stands for.
