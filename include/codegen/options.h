@@ -49,9 +49,8 @@ enum class ComputePrecision {
   kExact,
   // What the CPU multiplies fastest. int8 and int4 weights meet activations rounded to int8, one
   // scale per token, on every CPU with the same result to the bit. bf16 weights meet activations
-  // rounded to bf16 where the CPU has fast instructions for it (CpuFeatures::kAvx512Bf16),
-  // and
-  // float32 ones elsewhere. f16 and f32 weights: as kExact.
+  // rounded to bf16 where the CPU has fast instructions for it (CpuFeatures::kAvx512Bf16), and
+  // float32 ones elsewhere; so do queries and the cache, if that is bf16. f16 and f32 weights: as kExact.
   kFast,
 };
 
