@@ -158,9 +158,9 @@ absl::StatusOr<Weight> CpuDevice::MakeWeight(const backend::MatrixSource& source
   std::ranges::copy(bias, weight.bias.as<float>().begin());
   CODEGEN_RETURN_IF_ERROR(ForEachBlock(
       pool_, source, kLine, [&](std::int64_t first, std::int64_t count, const float* rows) {
-        PackPanel(rows, count, source.columns, format,
-                  weight.panels.data() + first / kLine * weight.panel_bytes,
-                  weight.scales.as<float>().data() + first);
+        kernels_.pack_panel(rows, count, source.columns, format,
+                            weight.panels.data() + first / kLine * weight.panel_bytes,
+                            weight.scales.as<float>().data() + first);
       }));
   return weight;
 }
@@ -175,8 +175,9 @@ absl::StatusOr<Embedding> CpuDevice::MakeEmbedding(const backend::MatrixSource& 
       pool_, source, kLine, [&](std::int64_t first, std::int64_t count, const float* rows) {
         for (std::int64_t i = 0; i < count; ++i)
           embedding.scales.as<float>()[static_cast<std::size_t>(first + i)] =
-              PackEmbeddingRow(rows + i * source.columns, source.columns, format,
-                               embedding.elements.data() + (first + i) * embedding.row_bytes);
+              kernels_.pack_embedding_row(
+                  rows + i * source.columns, source.columns, format,
+                  embedding.elements.data() + (first + i) * embedding.row_bytes);
       }));
   return embedding;
 }

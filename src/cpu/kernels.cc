@@ -23,6 +23,7 @@ Kernels MakeKernels(CpuFeatures level) {
   AddAttentionDot(kernels);
   AddNorm(kernels);
   AddElementwise(kernels);
+  AddPacking(kernels);
   return kernels;
 }
 

@@ -93,6 +93,15 @@ struct Kernels {
   // y += x.
   void (*add)(const float* x, std::int64_t count, float* y) = nullptr;
 
+  // Weights into memory: `outputs` <= 16 rows of floats [outputs, inputs] into the zeroed panel at
+  // `panel` (pack.h), the scales of int8 rows to `scales` [16], which other formats leave alone.
+  void (*pack_panel)(const float* rows, std::int64_t outputs, std::int64_t inputs,
+                     WeightFormat format, std::byte* panel, float* scales) = nullptr;
+  // out = floats in EmbeddingFormat(format), padded to whole lines. Returns the scale of an int8
+  // row, else 1.
+  float (*pack_embedding_row)(const float* floats, std::int64_t count, WeightFormat format,
+                              std::byte* out) = nullptr;
+
   // y = the exact values of an embedding row (padded to whole lines).
   void (*widen_f32)(const std::byte* x, std::int64_t count, float* y) = nullptr;
   void (*widen_bf16)(const std::byte* x, std::int64_t count, float* y) = nullptr;
@@ -116,6 +125,7 @@ void AddAttention(Kernels& kernels);
 void AddAttentionDot(Kernels& kernels);  // from kAvx512Bf16 on; replaces what AddAttention did
 void AddNorm(Kernels& kernels);
 void AddElementwise(Kernels& kernels);
+void AddPacking(Kernels& kernels);
 
 }  // namespace codegen::cpu
 

@@ -65,7 +65,7 @@ void NarrowToInt8(const float* x, std::int64_t columns, const NarrowRow& row) {
   const std::uint32_t bits = LargestBits(x, columns);
   const float largest = std::bit_cast<float>(bits);
   const bool finite = bits < 0x7F800000U;
-  const bool zero = largest < std::numeric_limits<float>::min();
+  const bool zero = largest < quant::kLeastInt8;
   *row.scale = !finite ? std::numeric_limits<float>::quiet_NaN() : zero ? 0.0F : largest / 127.0F;
   const V factor = hn::Set(F(), finite && !zero ? 127.0F / largest : 0.0F);
   std::int32_t total = 0;

@@ -12,7 +12,7 @@
 //         line k / 8: 16 dwords, inputs k .. k + 3 of one output in the low nibbles of its bytes,
 //         k + 4 .. k + 7 in the high ones
 //
-// One line is what an AVX-512 dot product takes, and 16 lines of int8 or bf16 are an AMX tile.
+// One line is what an AVX-512 dot product takes.
 // Outputs are padded to 16 and panels to kPanelGroup; inputs of bf16 are padded to 2 with zeros,
 // those of int8 to 64 and of int4 to a group with anything (activations are zero there). A panel
 // takes an odd number of lines: several panels are read side by side, and with a power of two
@@ -20,7 +20,6 @@
 #ifndef CODEGEN_CPU_PACK_H_
 #define CODEGEN_CPU_PACK_H_
 
-#include <cstddef>
 #include <cstdint>
 
 #include "codegen/options.h"
@@ -30,18 +29,9 @@ namespace codegen::cpu {
 // `format` is not kAuto, here and below.
 std::int64_t PanelBytes(WeightFormat format, std::int64_t inputs);
 
-// Packs `outputs` <= 16 rows of floats [outputs, inputs] into the zeroed panel at `panel`. The
-// scales of int8 rows go to `scales` [16], which other formats leave alone.
-void PackPanel(const float* rows, std::int64_t outputs, std::int64_t inputs, WeightFormat format,
-               std::byte* panel, float* scales);
-
 // Rows of an embedding lie one after the other, in whole lines of 16 elements; int4 becomes int8.
 WeightFormat EmbeddingFormat(WeightFormat format);
 std::int64_t EmbeddingRowBytes(WeightFormat format, std::int64_t columns);
-
-// out = floats in EmbeddingFormat(format). Returns the scale of an int8 row, else 1.
-float PackEmbeddingRow(const float* floats, std::int64_t count, WeightFormat format,
-                       std::byte* out);
 
 }  // namespace codegen::cpu
 

@@ -43,17 +43,16 @@ float QuantizeInt8(std::span<const float> row, std::span<std::int8_t> q) {
   if (!AllFinite(row)) return std::numeric_limits<float>::quiet_NaN();
   float largest = 0;
   for (const float value : row) largest = std::max(largest, std::abs(value));
-  // Below the normal numbers 127 / largest would overflow; such a row is zero for every purpose.
-  if (largest < std::numeric_limits<float>::min()) return 0.0F;
+  if (largest < kLeastInt8) return 0.0F;
   const float factor = kLargestInt8 / largest;
   for (std::size_t i = 0; i < row.size(); ++i)
     q[i] = static_cast<std::int8_t>(std::nearbyint(row[i] * factor));
   return largest / kLargestInt8;
 }
 
-// The sum turns -0 into 0: which of the two is the least of a group is nobody's business.
+// The sums turn -0 into 0: which of the two is the least of a group is nobody's business.
 Int4Scale Int4ScaleOf(float least, float largest) {
-  return {.scale = tensor::F16FromFloat((largest - least) / kLargestInt4),
+  return {.scale = tensor::F16FromFloat((largest - least) / kLargestInt4 + 0.0F),
           .minimum = tensor::F16FromFloat(least + 0.0F)};
 }
 

@@ -25,6 +25,10 @@ namespace codegen::quant {
 
 inline constexpr std::int64_t kInt4Group = 128;
 
+// A row of int8 whose largest magnitude is below this is zero for every purpose: 127 / largest would
+// overflow.
+inline constexpr float kLeastInt8 = 4e-37F;
+
 // Rounds `row` to int8 and returns its scale: 0 for zeros, NaN where an element is not finite.
 // Requires: q.size() == row.size().
 float QuantizeInt8(std::span<const float> row, std::span<std::int8_t> q);

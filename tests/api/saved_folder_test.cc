@@ -16,6 +16,7 @@
 #include "checkpoint/checkpoint.h"
 #include "codegen/model.h"
 #include "codegen/session.h"
+#include "quant/format.h"
 #include "support/sine_folder.h"
 #include "support/status_is.h"
 
@@ -264,7 +265,7 @@ TEST(SavedFolder, S14RefusesElementsThatAreNotFinite) {
 
 TEST(SavedFolder, S14RefusesScalesOfInt4ThatAreNoScales) {
   const SavedFolder saved(WeightFormat::kInt4);
-  constexpr std::size_t kScales = 8 * 32;  // halves before the first line of scales
+  constexpr std::size_t kScales = quant::kInt4Group / 8 * 32;  // halves before the first scales
   for (const int bits : {0x7C00, 0x7E00, 0xBC00}) {
     const auto wrong = static_cast<std::uint16_t>(bits);
     EXPECT_THAT(saved.LoadWithElement("blocks.0.down.int4", kScales + 3, wrong),
