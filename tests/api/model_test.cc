@@ -50,7 +50,7 @@ TEST(Model, DescribesTheShippedModel) {
   EXPECT_EQ(info.weights, WeightFormat::kF16);
   EXPECT_EQ(info.tokenizer, "byte-level-bpe");
   EXPECT_EQ(info.end_of_text, *model->tokenizer()->end_of_text());
-  EXPECT_EQ(info.kv_bytes_per_token, 2 * 4 * info.layers * info.width);
+  EXPECT_EQ(info.kv_bytes_per_token, 2 * 2 * info.layers * info.width);  // of bf16
   EXPECT_EQ(info.fingerprint.size(), 16U);
   EXPECT_EQ(info.parameters, model->memory().parameters);
   EXPECT_LE(info.weight_bytes, model->memory().f32_bytes);
