@@ -88,9 +88,10 @@ class CODEGEN_EXPORT Model {
   // model.safetensors. Load reads such a folder without quantising or rearranging anything, and the
   // results are the same to the bit; LoadOptions::weights and head_weights must then be kAuto or
   // what was saved. Nothing is written over: a folder that holds a model.safetensors is refused.
-  // Errors: FAILED_PRECONDITION (a Random model, or the folder holds a model), NOT_FOUND /
-  // PERMISSION_DENIED (the folder cannot be made, or the files of the tokenizer are gone),
-  // RESOURCE_EXHAUSTED (the disk is full). A failed Save leaves no model.safetensors behind.
+  // Errors: FAILED_PRECONDITION (a Random model; the folder holds a model, or another config.json or
+  // tokenizer; or it is no folder), NOT_FOUND / PERMISSION_DENIED (the folder cannot be made, or the
+  // files of the tokenizer are gone), INVALID_ARGUMENT (not a possible path), RESOURCE_EXHAUSTED
+  // (the disk is full). A failed Save leaves no model.safetensors behind, and may be tried again.
   absl::Status Save(const std::string& folder) const;
 
   // Reads config.json alone. Errors: as Load.
