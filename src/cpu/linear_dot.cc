@@ -61,7 +61,6 @@ HWY_INLINE __m512i* SumAt(const TileArgs& t, int place) {
 
 // vpdpbusd: adds four products of u8 weights and s8 activations to each lane.
 struct Int8Dots {
-  static constexpr Activations kActivations = Activations::kInt8;
   static constexpr int kElementBytes = 1;
   using Sum = __m512i;
   static HWY_INLINE Sum Zero() { return _mm512_setzero_si512(); }
@@ -74,7 +73,6 @@ struct Int8Dots {
 
 // vdpbf16ps: adds two products of bf16 to each lane, the one of the odd input first.
 struct Bf16Dots {
-  static constexpr Activations kActivations = Activations::kBf16;
   static constexpr int kElementBytes = 2;
   using Sum = __m512;
   static HWY_INLINE Sum Zero() { return _mm512_setzero_ps(); }
