@@ -100,8 +100,8 @@ class BlockPass {
         exponent_of_score_(1.44269504F / std::sqrt(static_cast<float>(a.dim))) {}
 
   void Run() {
-    std::fill_n(softmax_.shift, kAttendRows, -std::numeric_limits<float>::infinity());
-    std::fill_n(softmax_.sums[0], kAttendRows * kLine, 0.0F);
+    std::fill_n(softmax_.shift, a_.rows, -std::numeric_limits<float>::infinity());
+    std::fill_n(softmax_.sums[0], a_.rows * kLine, 0.0F);
     std::fill_n(a_.o, a_.rows * stride_, 0.0F);
     Products::PrepareQueries(a_);
     const std::int64_t last_position = a_.first_position + a_.rows - 1;

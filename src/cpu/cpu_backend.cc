@@ -208,7 +208,7 @@ void CpuBackend::Linear(const Tensor& x, const Weight& w, backend::Then then, Te
   const LinearArgs args = Product(kernel.activations, x, w, then, y);
   const std::int64_t panels = args.panel_count;
   const std::int64_t width = PanelsPerTask(kernel, x.rows(), panels, pool_.threads());
-  const std::int64_t slabs = (x.rows() + kSlabRows - 1) / kSlabRows;
+  const std::int64_t slabs = (x.rows() + kernel.slab_rows - 1) / kernel.slab_rows;
   // Slabs of the same panels follow each other: they find the panels in the L3 cache.
   pool_.ParallelFor((panels + width - 1) / width * slabs, [&](std::int64_t task) {
     const std::int64_t panel = task / slabs * width;
@@ -258,8 +258,13 @@ void CpuBackend::Attend(const Tensor& x, const backend::Rows& rows, const backen
     });
     return;
   }
-  pool_.ParallelForWorkers(rows.size(), [&](std::int64_t row, int worker) {
-    for (int head = 0; head < count; ++head) append(row, row + 1, head, scratch_of(worker));
+  // A page at a time, which stays in the L1 cache while its columns are written.
+  constexpr std::int64_t kRowsPerAppend = backend::kPageTokens;
+  const std::int64_t stretches = (rows.size() + kRowsPerAppend - 1) / kRowsPerAppend;
+  pool_.ParallelForWorkers(stretches * count, [&](std::int64_t task, int worker) {
+    const std::int64_t first = task / count * kRowsPerAppend;
+    append(first, std::min(first + kRowsPerAppend, rows.size()), static_cast<int>(task % count),
+           scratch_of(worker));
   });
   // Blocks of a head follow each other: they find its pages in the L2 cache.
   pool_.ParallelForWorkers(blocks * count, [&](std::int64_t task, int worker) {
