@@ -42,10 +42,33 @@ TileArgs BlockOf(const LinearKernel& kernel, TileArgs tile, std::int64_t first) 
   return tile;
 }
 
+// Keeps the CPU in the state that tiles of a height need, from the first of them on.
+class InState {
+ public:
+  explicit InState(const TileState& state) : state_(state) {}
+  InState(const InState&) = delete;
+  InState& operator=(const InState&) = delete;
+  ~InState() {
+    if (rows_ > 0) state_.leave();
+  }
+
+  void Enter(std::int64_t rows) {
+    if (state_.enter == nullptr || rows == rows_) return;
+    state_.enter(static_cast<int>(rows));
+    rows_ = rows;
+  }
+
+ private:
+  const TileState& state_;
+  std::int64_t rows_ = 0;
+};
+
 // Rows that fit one tile: all of w passes once.
 void FewRows(const LinearKernel& kernel, const LinearArgs& args, const LinearBlock& block) {
   alignas(64) std::byte sums[kMostTileLines * kLine * kSumBytes];
   const auto rows = static_cast<std::size_t>(block.last_row - block.first_row);
+  InState state(kernel.few_state);
+  state.Enter(block.last_row - block.first_row);
   LinearBlock tile = block;
   for (; tile.first_panel < block.last_panel; tile.first_panel = tile.last_panel) {
     const int wide = kernel.few_panels[rows];
@@ -58,19 +81,22 @@ void FewRows(const LinearKernel& kernel, const LinearArgs& args, const LinearBlo
   }
 }
 
-// The slab of `block`, which is slab_panels wide, in tiles of equal height, give or take one.
-void Slab(const LinearKernel& kernel, const LinearArgs& args, const LinearBlock& block) {
+// The slab of `block`, which is slab_panels wide, in tiles of equal height, give or take one: the
+// higher ones first, so that their state changes once.
+void Slab(const LinearKernel& kernel, const LinearArgs& args, const LinearBlock& block,
+          InState& state) {
   alignas(64) std::byte sums[kSlabRows * kPanelGroup * kLine * kSumBytes];
   const std::int64_t rows = block.last_row - block.first_row;
   const std::int64_t tiles = (rows + kernel.tile_rows - 1) / kernel.tile_rows;
   for (std::int64_t k = 0; k < args.inputs; k += kernel.block_inputs) {
-    for (std::int64_t i = 0; i < tiles; ++i) {
-      LinearBlock tile = block;
-      tile.first_row = block.first_row + rows * i / tiles;
-      tile.last_row = block.first_row + rows * (i + 1) / tiles;
+    LinearBlock tile = block;
+    for (std::int64_t i = 0; i < tiles; ++i, tile.first_row = tile.last_row) {
+      const std::int64_t height = rows / tiles + (i < rows % tiles ? 1 : 0);
+      tile.last_row = tile.first_row + height;
       TileArgs t = BlockOf(kernel, TileAt(args, block.first_panel, tile.first_row), k);
       t.sums = sums + (tile.first_row - block.first_row) * kernel.slab_panels * kLine * kSumBytes;
-      kernel.slab[static_cast<std::size_t>(tile.last_row - tile.first_row)](t);
+      state.Enter(height);
+      kernel.slab[static_cast<std::size_t>(height)](t);
       if (k + t.inputs == args.inputs) kernel.finish(args, tile, t.sums);
     }
   }
@@ -80,10 +106,11 @@ void Slab(const LinearKernel& kernel, const LinearArgs& args, const LinearBlock&
 
 void RunLinear(const LinearKernel& kernel, const LinearArgs& args, const LinearBlock& block) {
   if (block.last_row - block.first_row <= kernel.few_rows) return FewRows(kernel, args, block);
+  InState state(kernel.slab_state);
   LinearBlock part = block;
   for (; part.first_panel < block.last_panel; part.first_panel = part.last_panel) {
     part.last_panel = part.first_panel + kernel.slab_panels;
-    Slab(kernel, args, part);
+    Slab(kernel, args, part, state);
   }
 }
 

@@ -12,9 +12,10 @@
 // same sum.
 //
 // A register tile is P panels x R rows (24 of 32 registers with AVX-512: 8 x 2 for a decode, 2 x 12
-// for a prompt). Few rows: each line of w is read once from memory, prefetched in P streams at a
-// time. Many rows: a block of k of two panels stays in the L1 cache while the rows of a slab pass;
-// the sums wait in memory between the blocks, which changes no bit.
+// for a prompt; half the tiles of AMX: 4 x 16 and 2 x 32). Few rows: each line of w is read once
+// from memory, prefetched in P streams at a time. Many rows: a block of k of two panels stays in
+// the L1 cache while the rows of a slab pass; the sums wait in memory between the blocks, which
+// changes no bit.
 #ifndef CODEGEN_CPU_LINEAR_H_
 #define CODEGEN_CPU_LINEAR_H_
 
@@ -28,9 +29,9 @@ namespace codegen::cpu {
 
 inline constexpr std::int64_t kLine = 16;       // floats in 64 bytes; outputs in a panel
 inline constexpr std::int64_t kPanelGroup = 2;  // panels that a kernel may take at least
-inline constexpr std::int64_t kSlabRows = 240;  // activations that one pass over a panel serves
-inline constexpr int kMostTileRows = 24;
-inline constexpr int kMostTileLines = 24;  // panels x rows
+inline constexpr std::int64_t kSlabRows = 256;  // that one pass over a panel serves, at most
+inline constexpr int kMostTileRows = 32;
+inline constexpr int kMostTileLines = 64;  // panels x rows
 
 // What a kernel multiplies its weights with.
 enum class Activations { kF32, kBf16, kInt8 };
@@ -63,7 +64,7 @@ struct LinearArgs {
 
 // The part of y that one call computes: panels [first_panel, last_panel), beginning at a multiple
 // of kPanelGroup and ending at one or with the matrix, of rows [first_row, last_row), at most
-// kSlabRows.
+// slab_rows of the kernel.
 struct LinearBlock {
   std::int64_t first_panel = 0;
   std::int64_t last_panel = 0;
@@ -88,18 +89,28 @@ using TileKernel = void (*)(const TileArgs& tile);
 using FinishKernel = void (*)(const LinearArgs& args, const LinearBlock& tile,
                               const std::byte* sums);
 
+// What the CPU must be told about tiles of so many rows, before the first of them and whenever
+// their number changes; and what ends that. nullptr: nothing.
+struct TileState {
+  void (*enter)(int rows) = nullptr;
+  void (*leave)() = nullptr;
+};
+
 // How to multiply with one format of weights.
 struct LinearKernel {
   Activations activations = Activations::kF32;
   std::int64_t step_inputs = 1;   // the unit of a panel: so many inputs
   std::int64_t step_bytes = 64;   // take so many bytes
   std::int64_t block_inputs = 0;  // of k at a time, for many rows; a multiple of step_inputs
-  int tile_rows = 0;              // of the largest tile of a slab
-  int few_rows = 0;               // rows that fit one tile without a slab, >= tile_rows
+  std::int64_t slab_rows = 240;   // activations that one pass over a panel serves
+  int tile_rows = 0;              // of the largest tile of a slab; others are half as high at least
+  int few_rows = 0;               // rows that fit one tile without a slab
   std::array<TileKernel, kMostTileRows + 1> slab = {};  // [rows]: kPanelGroup panels or fewer
   int slab_panels = 0;
   std::array<TileKernel, kMostTileRows + 1> few = {};  // [rows]: few_panels[rows] panels
   std::array<int, kMostTileRows + 1> few_panels = {};
+  TileState slab_state;  // of tiles in slabs
+  TileState few_state;   // of all others
   FinishKernel finish = nullptr;
 };
 
