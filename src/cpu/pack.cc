@@ -19,7 +19,8 @@ std::int64_t DivideUp(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; 
 std::int64_t PanelBytes(WeightFormat format, std::int64_t inputs) {
   CODEGEN_DCHECK(format != WeightFormat::kAuto);
   std::int64_t lines = inputs;
-  if (format == WeightFormat::kBf16 || format == WeightFormat::kF16) lines = DivideUp(inputs, 2);
+  if (format == WeightFormat::kBf16) lines = DivideUp(inputs, 32) * 16;
+  if (format == WeightFormat::kF16) lines = DivideUp(inputs, 2);
   if (format == WeightFormat::kInt8) lines = DivideUp(inputs, 64) * 16;
   if (format == WeightFormat::kInt4) lines = DivideUp(inputs, kGroup) * (kGroupLines + 1);
   return (lines | 1) * kLineBytes;

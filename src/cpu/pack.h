@@ -12,11 +12,11 @@
 //         line k / 8: 16 dwords, inputs k .. k + 3 of one output in the low nibbles of its bytes,
 //         k + 4 .. k + 7 in the high ones
 //
-// One line is what an AVX-512 dot product takes.
-// Outputs are padded to 16 and panels to kPanelGroup; inputs of bf16 are padded to 2 with zeros,
-// those of int8 to 64 and of int4 to a group with anything (activations are zero there). A panel
-// takes an odd number of lines: several panels are read side by side, and with a power of two
-// between them they would fall into the same set of the L1 cache.
+// One line is what an AVX-512 dot product takes, 16 of bf16 or int8 are an AMX tile.
+// Outputs are padded to 16 and panels to kPanelGroup; inputs of bf16 are padded to 32 with zeros
+// (activations are zero there, but zero times infinity is not), those of int8 to 64 and of int4 to
+// a group with anything. A panel takes an odd number of lines: several panels are read side by
+// side, and with a power of two between them they would fall into the same set of the L1 cache.
 #ifndef CODEGEN_CPU_PACK_H_
 #define CODEGEN_CPU_PACK_H_
 

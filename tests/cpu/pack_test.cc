@@ -90,6 +90,9 @@ void SetRow(const Matrix& matrix, std::int64_t o, WeightFormat format, Panel& pa
     if (format == WeightFormat::kBf16)
       panel.Set((k / 2 * 16 + o) * 2 + k % 2, tensor::Bf16FromFloat(value));
   }
+  if (format != WeightFormat::kBf16) return;
+  for (std::int64_t k = matrix.inputs; k < (matrix.inputs + 31) / 32 * 32; ++k)
+    panel.Set((k / 2 * 16 + o) * 2 + k % 2, std::uint16_t{0});
 }
 
 Panel Expected(const Matrix& matrix, WeightFormat format) {
