@@ -17,7 +17,7 @@ namespace {
 static_assert(std::endian::native == std::endian::little, "files are little-endian");
 
 constexpr std::size_t kAlignment = 64;
-constexpr std::size_t kLengthBytes = 8;
+constexpr std::size_t kHeaderLengthBytes = 8;
 
 // `text` as a JSON string.
 std::string Quoted(std::string_view text) {
@@ -53,7 +53,7 @@ std::string HeaderJson(const std::map<std::string, std::string>& metadata,
     begin = end;
   }
   json += '}';
-  const std::size_t used = kLengthBytes + json.size();
+  const std::size_t used = kHeaderLengthBytes + json.size();
   return json.append((kAlignment - used % kAlignment) % kAlignment, ' ');
 }
 

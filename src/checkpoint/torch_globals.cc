@@ -4,7 +4,7 @@
 namespace codegen::checkpoint {
 namespace {
 
-using Kind = TorchGlobal::Kind;
+using enum TorchGlobal::Kind;
 using tensor::DType;
 
 struct Named {
@@ -14,19 +14,19 @@ struct Named {
 };
 
 constexpr Named kGlobals[] = {
-    {"collections", "OrderedDict", {.kind = Kind::kOrderedDict}},
-    {"torch._utils", "_rebuild_tensor_v2", {.kind = Kind::kRebuildTensor}},
-    {"torch._utils", "_rebuild_parameter", {.kind = Kind::kRebuildParameter}},
-    {"torch", "FloatStorage", {.kind = Kind::kStorage, .dtype = DType::kF32}},
-    {"torch", "HalfStorage", {.kind = Kind::kStorage, .dtype = DType::kF16}},
-    {"torch", "BFloat16Storage", {.kind = Kind::kStorage, .dtype = DType::kBf16}},
-    {"torch", "DoubleStorage", {.kind = Kind::kStorage, .dtype = DType::kF64}},
-    {"torch", "LongStorage", {.kind = Kind::kStorage, .dtype = DType::kI64}},
-    {"torch", "IntStorage", {.kind = Kind::kStorage, .dtype = DType::kI32}},
-    {"torch", "ShortStorage", {.kind = Kind::kStorage, .dtype = DType::kI16}},
-    {"torch", "CharStorage", {.kind = Kind::kStorage, .dtype = DType::kI8}},
-    {"torch", "ByteStorage", {.kind = Kind::kStorage, .dtype = DType::kU8}},
-    {"torch", "BoolStorage", {.kind = Kind::kStorage, .dtype = DType::kBool}},
+    {"collections", "OrderedDict", {.kind = kOrderedDict}},
+    {"torch._utils", "_rebuild_tensor_v2", {.kind = kRebuildTensor}},
+    {"torch._utils", "_rebuild_parameter", {.kind = kRebuildParameter}},
+    {"torch", "FloatStorage", {.kind = kStorage, .dtype = DType::kF32}},
+    {"torch", "HalfStorage", {.kind = kStorage, .dtype = DType::kF16}},
+    {"torch", "BFloat16Storage", {.kind = kStorage, .dtype = DType::kBf16}},
+    {"torch", "DoubleStorage", {.kind = kStorage, .dtype = DType::kF64}},
+    {"torch", "LongStorage", {.kind = kStorage, .dtype = DType::kI64}},
+    {"torch", "IntStorage", {.kind = kStorage, .dtype = DType::kI32}},
+    {"torch", "ShortStorage", {.kind = kStorage, .dtype = DType::kI16}},
+    {"torch", "CharStorage", {.kind = kStorage, .dtype = DType::kI8}},
+    {"torch", "ByteStorage", {.kind = kStorage, .dtype = DType::kU8}},
+    {"torch", "BoolStorage", {.kind = kStorage, .dtype = DType::kBool}},
 };
 
 }  // namespace

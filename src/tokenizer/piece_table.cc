@@ -22,7 +22,7 @@ std::uint64_t Mix(std::uint64_t hash, std::uint64_t word) {
 
 // A half-full table of a million random entries has no run of used slots of this length. The hash
 // is not keyed, so that loading is the same every time; a file made to collide meets this bound.
-constexpr std::size_t kLongestProbe = 512;
+constexpr std::size_t kLongestPieceProbe = 512;
 
 // Whole words of eight bytes, the last one overlapping.
 std::uint32_t Tag(std::string_view bytes) {
@@ -52,7 +52,7 @@ std::size_t PieceTable::SlotOf(std::string_view bytes, std::uint32_t tag) const 
 
 bool PieceTable::Crowded(std::size_t slot, std::uint32_t tag) const {
   const std::size_t mask = slots_.size() - 1;
-  return ((slot - tag) & mask) > kLongestProbe;
+  return ((slot - tag) & mask) > kLongestPieceProbe;
 }
 
 PieceTable::Inserted PieceTable::Insert(std::string_view bytes, TokenId id) {

@@ -22,7 +22,7 @@ using testing::StatusIs;
 using testing::TempFolder;
 using testing::WriteSineFolder;
 
-constexpr auto kInvalidArgument = absl::StatusCode::kInvalidArgument;
+using enum absl::StatusCode;
 
 std::shared_ptr<ThreadPool> MakePool(const ThreadPoolOptions& options) {
   auto pool = ThreadPool::Create(options);

@@ -27,7 +27,7 @@ using testing::SafetensorsBytes;
 using testing::StatusIs;
 using enum absl::StatusCode;
 
-absl::StatusOr<std::vector<TensorEntry>> List(std::string_view bytes) {
+absl::StatusOr<std::vector<TensorEntry>> ListTensors(std::string_view bytes) {
   const testing::TempFolder folder;
   const auto file = base::File::Open(folder.Write("model.safetensors", bytes));
   if (!file.ok()) return file.status();
@@ -36,14 +36,14 @@ absl::StatusOr<std::vector<TensorEntry>> List(std::string_view bytes) {
 
 // A file of one tensor "w" of 8 bytes, described by `fields`.
 absl::StatusOr<std::vector<TensorEntry>> ListOne(std::string_view fields) {
-  return List(SafetensorsBytes(fmt::format(R"({{"w":{{{}}}}})", fields), "12345678"));
+  return ListTensors(SafetensorsBytes(fmt::format(R"({{"w":{{{}}}}})", fields), "12345678"));
 }
 
 TEST(Safetensors, ListsNameTypeShapeAndPlace) {
   const std::string header = R"({"b":{"dtype":"F16","shape":[2,3],"data_offsets":[4,16]},)"
                              R"("a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}})";
 
-  const auto tensors = List(SafetensorsBytes(header, std::string(16, '\0')));
+  const auto tensors = ListTensors(SafetensorsBytes(header, std::string(16, '\0')));
 
   ASSERT_THAT(tensors, IsOk());
   ASSERT_EQ(tensors->size(), 2U);
@@ -73,32 +73,32 @@ TEST(Safetensors, AcceptsEveryTypeThatABufferMayHave) {
 }
 
 TEST(Safetensors, AcceptsAFileWithoutTensors) {
-  const auto tensors = List(SafetensorsBytes("{}", ""));
+  const auto tensors = ListTensors(SafetensorsBytes("{}", ""));
 
   ASSERT_THAT(tensors, IsOk());
   EXPECT_THAT(*tensors, IsEmpty());
 }
 
 TEST(Safetensors, S01RefusesAFileShorterThanItsLength) {
-  EXPECT_THAT(List("1234567"), StatusIs(kDataLoss, "model.safetensors: 7 bytes"));
+  EXPECT_THAT(ListTensors("1234567"), StatusIs(kDataLoss, "model.safetensors: 7 bytes"));
 }
 
 TEST(Safetensors, S01RefusesAnEmptyHeader) {
-  EXPECT_THAT(List(SafetensorsBytes("", "")), StatusIs(kDataLoss, "not one JSON object"));
+  EXPECT_THAT(ListTensors(SafetensorsBytes("", "")), StatusIs(kDataLoss, "not one JSON object"));
 }
 
 TEST(Safetensors, S01RefusesAHeaderLongerThanTheFile) {
   std::string bytes;
   AppendLittle(bytes, 3, 8);
 
-  EXPECT_THAT(List(bytes + "{}"), StatusIs(kDataLoss, "header of 3 bytes in a file of 10"));
+  EXPECT_THAT(ListTensors(bytes + "{}"), StatusIs(kDataLoss, "header of 3 bytes in a file of 10"));
 }
 
 TEST(Safetensors, S01RefusesAHeaderLengthOf64Bits) {
   for (const std::uint64_t length : {std::uint64_t{1} << 63, ~std::uint64_t{0}}) {
     std::string bytes;
     AppendLittle(bytes, length, 8);
-    EXPECT_THAT(List(bytes + "{}"), StatusIs(kDataLoss, "header of"));
+    EXPECT_THAT(ListTensors(bytes + "{}"), StatusIs(kDataLoss, "header of"));
   }
 }
 
@@ -113,25 +113,26 @@ TEST(Safetensors, S01RefusesAHeaderBeyondTheLimit) {
 }
 
 TEST(Safetensors, S02RefusesAHeaderThatIsNoObject) {
-  EXPECT_THAT(List(SafetensorsBytes("[1]", "")), StatusIs(kDataLoss, "not one JSON object"));
-  EXPECT_THAT(List(SafetensorsBytes(" {}", "")), StatusIs(kDataLoss, "not one JSON object"));
+  EXPECT_THAT(ListTensors(SafetensorsBytes("[1]", "")), StatusIs(kDataLoss, "not one JSON object"));
+  EXPECT_THAT(ListTensors(SafetensorsBytes(" {}", "")), StatusIs(kDataLoss, "not one JSON object"));
 }
 
 TEST(Safetensors, S02RefusesInvalidUtf8) {
-  EXPECT_THAT(List(SafetensorsBytes("{\"\xFF\":{}}", "")), StatusIs(kDataLoss, "UTF"));
+  EXPECT_THAT(ListTensors(SafetensorsBytes("{\"\xFF\":{}}", "")), StatusIs(kDataLoss, "UTF"));
 }
 
 TEST(Safetensors, S02AcceptsSpacesAfterTheHeaderAndNothingElse) {
-  EXPECT_THAT(List(SafetensorsBytes("{}   ", "")), IsOk());
-  EXPECT_THAT(List(SafetensorsBytes("{} \n", "")), StatusIs(kDataLoss, "padded with spaces"));
-  EXPECT_THAT(List(SafetensorsBytes("{}x", "")), StatusIs(kDataLoss, "padded with spaces"));
-  EXPECT_THAT(List(SafetensorsBytes("{}{}", "")), StatusIs(kDataLoss, "JSON"));
+  EXPECT_THAT(ListTensors(SafetensorsBytes("{}   ", "")), IsOk());
+  EXPECT_THAT(ListTensors(SafetensorsBytes("{} \n", "")),
+              StatusIs(kDataLoss, "padded with spaces"));
+  EXPECT_THAT(ListTensors(SafetensorsBytes("{}x", "")), StatusIs(kDataLoss, "padded with spaces"));
+  EXPECT_THAT(ListTensors(SafetensorsBytes("{}{}", "")), StatusIs(kDataLoss, "JSON"));
 }
 
 TEST(Safetensors, S02RefusesDeepNesting) {
   const std::string deep = "{\"w\":" + std::string(100'000, '[') + std::string(100'000, ']') + "}";
 
-  EXPECT_THAT(List(SafetensorsBytes(deep, "")), StatusIs(kDataLoss, "deeper"));
+  EXPECT_THAT(ListTensors(SafetensorsBytes(deep, "")), StatusIs(kDataLoss, "deeper"));
 }
 
 TEST(Safetensors, S03RefusesAnEndBeforeTheBegin) {
@@ -158,32 +159,35 @@ TEST(Safetensors, S03RefusesOffsetsThatAreNoTwoIntegers) {
 }
 
 TEST(Safetensors, S04RefusesOverlappingTensors) {
-  EXPECT_THAT(List(SafetensorsBytes(R"({"a":{"dtype":"U8","shape":[5],"data_offsets":[0,5]},)"
-                                    R"("b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})",
-                                    "12345678")),
-              StatusIs(kDataLoss, "tensor \"b\": begins at byte"));
+  EXPECT_THAT(
+      ListTensors(SafetensorsBytes(R"({"a":{"dtype":"U8","shape":[5],"data_offsets":[0,5]},)"
+                                   R"("b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})",
+                                   "12345678")),
+      StatusIs(kDataLoss, "tensor \"b\": begins at byte"));
 }
 
 TEST(Safetensors, S04RefusesTwoTensorsInOnePlace) {
-  EXPECT_THAT(List(SafetensorsBytes(R"({"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},)"
-                                    R"("b":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}})",
-                                    "12345678")),
-              StatusIs(kDataLoss, "overlapping"));
+  EXPECT_THAT(
+      ListTensors(SafetensorsBytes(R"({"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},)"
+                                   R"("b":{"dtype":"U8","shape":[8],"data_offsets":[0,8]}})",
+                                   "12345678")),
+      StatusIs(kDataLoss, "overlapping"));
 }
 
 TEST(Safetensors, S05RefusesAHoleBeforeAndBetweenTensors) {
   EXPECT_THAT(ListOne(R"("dtype":"U8","shape":[7],"data_offsets":[1,8])"),
               StatusIs(kDataLoss, "apart from"));
-  EXPECT_THAT(List(SafetensorsBytes(R"({"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},)"
-                                    R"("b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})",
-                                    "12345678")),
-              StatusIs(kDataLoss, "tensor \"b\""));
+  EXPECT_THAT(
+      ListTensors(SafetensorsBytes(R"({"a":{"dtype":"U8","shape":[3],"data_offsets":[0,3]},)"
+                                   R"("b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})",
+                                   "12345678")),
+      StatusIs(kDataLoss, "tensor \"b\""));
 }
 
 TEST(Safetensors, S05RefusesBytesAfterTheLastTensor) {
   EXPECT_THAT(ListOne(R"("dtype":"U8","shape":[7],"data_offsets":[0,7])"),
               StatusIs(kDataLoss, "1 bytes after the last tensor"));
-  EXPECT_THAT(List(SafetensorsBytes("{}", "x")), StatusIs(kDataLoss, "1 bytes after"));
+  EXPECT_THAT(ListTensors(SafetensorsBytes("{}", "x")), StatusIs(kDataLoss, "1 bytes after"));
 }
 
 TEST(Safetensors, S06RefusesAShapeWhoseProductWraps) {
@@ -229,11 +233,11 @@ TEST(Safetensors, S08RefusesATypeThatIsNoString) {
 
 TEST(Safetensors, S09AcceptsTensorsWithoutElements) {
   const auto tensors =
-      List(SafetensorsBytes(R"({"a":{"dtype":"F32","shape":[0,9],"data_offsets":[0,0]},)"
-                            R"("b":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},)"
-                            R"("c":{"dtype":"F32","shape":[4611686018427387904,8,0],)"
-                            R"("data_offsets":[8,8]}})",
-                            "12345678"));
+      ListTensors(SafetensorsBytes(R"({"a":{"dtype":"F32","shape":[0,9],"data_offsets":[0,0]},)"
+                                   R"("b":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},)"
+                                   R"("c":{"dtype":"F32","shape":[4611686018427387904,8,0],)"
+                                   R"("data_offsets":[8,8]}})",
+                                   "12345678"));
 
   ASSERT_THAT(tensors, IsOk());
   EXPECT_EQ((*tensors)[0].elements(), 0);
@@ -242,10 +246,11 @@ TEST(Safetensors, S09AcceptsTensorsWithoutElements) {
 }
 
 TEST(Safetensors, S10RefusesANameTwice) {
-  EXPECT_THAT(List(SafetensorsBytes(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},)"
-                                    R"("a":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})",
-                                    "12345678")),
-              StatusIs(kDataLoss, "key \"a\" appears twice"));
+  EXPECT_THAT(
+      ListTensors(SafetensorsBytes(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},)"
+                                   R"("a":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})",
+                                   "12345678")),
+      StatusIs(kDataLoss, "key \"a\" appears twice"));
 }
 
 TEST(Safetensors, S10RefusesAFieldTwice) {
@@ -254,7 +259,7 @@ TEST(Safetensors, S10RefusesAFieldTwice) {
 }
 
 TEST(Safetensors, S10RefusesATensorThatIsNoObject) {
-  EXPECT_THAT(List(SafetensorsBytes(R"({"w":[1]})", "")),
+  EXPECT_THAT(ListTensors(SafetensorsBytes(R"({"w":[1]})", "")),
               StatusIs(kDataLoss, "tensor \"w\": expected an object, found array"));
 }
 
@@ -277,9 +282,9 @@ TEST(Safetensors, ReadsItsMetadata) {
 }
 
 TEST(Safetensors, S11RefusesMetadataThatIsNoMapOfStrings) {
-  EXPECT_THAT(List(SafetensorsBytes(R"({"__metadata__":"pt"})", "")),
+  EXPECT_THAT(ListTensors(SafetensorsBytes(R"({"__metadata__":"pt"})", "")),
               StatusIs(kDataLoss, "__metadata__: expected an object, found string"));
-  EXPECT_THAT(List(SafetensorsBytes(R"({"__metadata__":{"format":1}})", "")),
+  EXPECT_THAT(ListTensors(SafetensorsBytes(R"({"__metadata__":{"format":1}})", "")),
               StatusIs(kDataLoss, "__metadata__ \"format\": expected a string, found integer"));
 }
 
@@ -289,14 +294,14 @@ TEST(Safetensors, S20RefusesMoreTensorsThanTheLimit) {
     header += fmt::format(R"("{}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}},)", i);
   header.back() = '}';
 
-  EXPECT_THAT(List(SafetensorsBytes(header, "")), StatusIs(kResourceExhausted, "100000"));
+  EXPECT_THAT(ListTensors(SafetensorsBytes(header, "")), StatusIs(kResourceExhausted, "100000"));
 }
 
 TEST(Safetensors, S21SaysWhatTheFileLooksLike) {
-  EXPECT_THAT(List(""), StatusIs(kDataLoss, "the file is empty"));
-  EXPECT_THAT(List("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
+  EXPECT_THAT(ListTensors(""), StatusIs(kDataLoss, "the file is empty"));
+  EXPECT_THAT(ListTensors("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
               StatusIs(kDataLoss, "Git LFS pointer"));
-  EXPECT_THAT(List("<!DOCTYPE html><html></html>"), StatusIs(kDataLoss, "HTML page"));
+  EXPECT_THAT(ListTensors("<!DOCTYPE html><html></html>"), StatusIs(kDataLoss, "HTML page"));
 }
 
 }  // namespace

@@ -31,7 +31,7 @@ using enum absl::StatusCode;
 
 constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
 
-absl::StatusOr<std::vector<TensorEntry>> List(std::string_view bytes) {
+absl::StatusOr<std::vector<TensorEntry>> ListTorch(std::string_view bytes) {
   const testing::TempFolder folder;
   const auto file = base::File::Open(folder.Write("pytorch_model.bin", bytes));
   if (!file.ok()) return file.status();
@@ -45,7 +45,7 @@ std::string PickleOf(const PickledView& view) {
 
 // One float tensor "w", a view of storage "0" in a record of 24 bytes.
 absl::StatusOr<std::vector<TensorEntry>> ListView(const PickledView& view) {
-  return List(ZipFile(TorchMembers(PickleOf(view), {std::string(24, '\0')})));
+  return ListTorch(ZipFile(TorchMembers(PickleOf(view), {std::string(24, '\0')})));
 }
 
 // As above for a matrix that fits, with one record more or instead.
@@ -58,7 +58,7 @@ absl::StatusOr<std::vector<TensorEntry>> ListWith(const ZipMember& extra) {
   std::vector<ZipMember> members = GoodMembers();
   std::erase_if(members, [&](const ZipMember& member) { return member.name == extra.name; });
   members.push_back(extra);
-  return List(ZipFile(members));
+  return ListTorch(ZipFile(members));
 }
 
 TEST(TorchFile, ListsNameTypeShapeAndPlace) {
@@ -67,7 +67,7 @@ TEST(TorchFile, ListsNameTypeShapeAndPlace) {
        {"scalar", {.shape = {}, .values = {-1e9F}}},
        {"mask", {.shape = {1, 1, 2, 2}, .values = {1, 0, 1, 1}, .dtype = tensor::DType::kBool}}});
 
-  const auto tensors = List(bytes);
+  const auto tensors = ListTorch(bytes);
 
   ASSERT_THAT(tensors, IsOk());
   ASSERT_EQ(tensors->size(), 3U);
@@ -85,7 +85,7 @@ TEST(TorchFile, ListsNameTypeShapeAndPlace) {
 }
 
 TEST(TorchFile, KeepsTheStridesOfATransposedMatrix) {
-  const auto tensors = List(TorchFile(
+  const auto tensors = ListTorch(TorchFile(
       {{"w", {.shape = {2, 3}, .values = {1, 2, 3, 4, 5, 6}, .layout = Layout::kTransposed}}}));
 
   ASSERT_THAT(tensors, IsOk());
@@ -94,12 +94,13 @@ TEST(TorchFile, KeepsTheStridesOfATransposedMatrix) {
 }
 
 TEST(TorchFile, UnwrapsParameters) {
-  EXPECT_THAT(List(TorchFile({{"w", {.shape = {1}, .values = {1}, .layout = Layout::kParameter}}})),
-              IsOk());
+  EXPECT_THAT(
+      ListTorch(TorchFile({{"w", {.shape = {1}, .values = {1}, .layout = Layout::kParameter}}})),
+      IsOk());
 }
 
 TEST(TorchFile, B11ListsASharedStorageUnderBothNames) {
-  const auto tensors = List(TorchFile(
+  const auto tensors = ListTorch(TorchFile(
       {{"a", {.shape = {4}, .values = {1, 2, 3, 4}}}, {"b", {.shape = {2, 2}, .shares = "a"}}}));
 
   ASSERT_THAT(tensors, IsOk());
@@ -107,14 +108,15 @@ TEST(TorchFile, B11ListsASharedStorageUnderBothNames) {
 }
 
 TEST(TorchFile, ReadsAZip64File) {
-  EXPECT_THAT(List(TorchFile({{"w", {.shape = {1}, .values = {1}}}}, {.zip64 = true})), IsOk());
+  EXPECT_THAT(ListTorch(TorchFile({{"w", {.shape = {1}, .values = {1}}}}, {.zip64 = true})),
+              IsOk());
 }
 
 TEST(TorchFile, AcceptsAFileThatNamesNoByteOrder) {
   std::vector<ZipMember> members = GoodMembers();
   std::erase_if(members, [](const ZipMember& m) { return m.name == "archive/byteorder"; });
 
-  EXPECT_THAT(List(ZipFile(members)), IsOk());
+  EXPECT_THAT(ListTorch(ZipFile(members)), IsOk());
 }
 
 TEST(TorchFile, AddsTheStorageOffset) {
@@ -139,7 +141,7 @@ TEST(TorchFile, AcceptsATensorWithoutElements) {
 }
 
 TEST(TorchFile, B02RefusesTheFormatBeforeTorch16) {
-  EXPECT_THAT(List("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."),
+  EXPECT_THAT(ListTorch("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."),
               StatusIs(kUnimplemented, "torch before 1.6"));
 }
 
@@ -163,7 +165,7 @@ TEST(TorchFile, B10RefusesAnotherByteOrder) {
 }
 
 TEST(TorchFile, RefusesAnArchiveWithoutPickle) {
-  EXPECT_THAT(List(ZipFile({{.name = "archive/version", .bytes = "3\n"}})),
+  EXPECT_THAT(ListTorch(ZipFile({{.name = "archive/version", .bytes = "3\n"}})),
               StatusIs(kDataLoss, "no record \"data.pkl\""));
 }
 
@@ -224,11 +226,11 @@ TEST(TorchFile, B06RefusesAViewThatOverlapsItself) {
 }
 
 TEST(TorchFile, S21SaysWhatTheFileLooksLike) {
-  EXPECT_THAT(List(""), StatusIs(kDataLoss, "the file is empty"));
-  EXPECT_THAT(List("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
+  EXPECT_THAT(ListTorch(""), StatusIs(kDataLoss, "the file is empty"));
+  EXPECT_THAT(ListTorch("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
               StatusIs(kDataLoss, "Git LFS pointer"));
-  EXPECT_THAT(List("<html>"), StatusIs(kDataLoss, "HTML page"));
-  EXPECT_THAT(List("hello"), StatusIs(kDataLoss, "expected a zip archive"));
+  EXPECT_THAT(ListTorch("<html>"), StatusIs(kDataLoss, "HTML page"));
+  EXPECT_THAT(ListTorch("hello"), StatusIs(kDataLoss, "expected a zip archive"));
 }
 
 }  // namespace

@@ -28,27 +28,27 @@ using testing::ReferenceBackend;
 using testing::ReferenceDevice;
 
 // What the cache holds, and how it is multiplied.
-struct How {
+struct Caching {
   KvFormat kv = KvFormat::kF32;
   ComputePrecision precision = ComputePrecision::kExact;
 };
 
-constexpr How kF32;
-constexpr How kBf16{KvFormat::kBf16};
-constexpr How kBf16Fast{KvFormat::kBf16, ComputePrecision::kFast};
-constexpr How kAllHows[] = {kF32, kBf16, kBf16Fast};
+constexpr Caching kF32;
+constexpr Caching kBf16{KvFormat::kBf16};
+constexpr Caching kBf16Fast{KvFormat::kBf16, ComputePrecision::kFast};
+constexpr Caching kAllCachings[] = {kF32, kBf16, kBf16Fast};
 
 constexpr double kUnit = 0x1p-8;  // relative error of rounding to bf16, at most
 
 class AttentionTest : public CpuTest {
  protected:
-  CpuOptions OptionsOf(const How& how) const {
-    return {.level = GetParam(), .precision = how.precision, .kv = how.kv};
+  CpuOptions OptionsOf(const Caching& caching) const {
+    return {.level = GetParam(), .precision = caching.precision, .kv = caching.kv};
   }
 
   // Whether queries and weights are rounded to bf16 too.
-  bool RoundsAll(const How& how) const {
-    return how.precision == ComputePrecision::kFast && how.kv == KvFormat::kBf16 &&
+  bool RoundsAll(const Caching& caching) const {
+    return caching.precision == ComputePrecision::kFast && caching.kv == KvFormat::kBf16 &&
            GetParam() == CpuFeatures::kAvx512Bf16;
   }
 
@@ -57,18 +57,18 @@ class AttentionTest : public CpuTest {
   // numerator and denominator, and values are of size one. Where weights are rounded, they move by
   // a unit each, numerator and denominator, before values of at most six; which covers the rare
   // element of a query that float and double turn to different sides of a tie.
-  double Tolerance(const Heads& heads, const How& how) const {
-    return (8.0 * heads.dim + 64) * 0x1p-24 + (RoundsAll(how) ? 2 * 6 * kUnit : 0);
+  double Tolerance(const Heads& heads, const Caching& caching) const {
+    return (8.0 * heads.dim + 64) * 0x1p-24 + (RoundsAll(caching) ? 2 * 6 * kUnit : 0);
   }
 
   void ExpectSame(const Heads& heads, const std::vector<int>& lengths, int most_rows) {
-    for (const How& how : kAllHows) ExpectSame(how, heads, lengths, most_rows);
+    for (const Caching& caching : kAllCachings) ExpectSame(caching, heads, lengths, most_rows);
   }
 
   // Runs sequences of these lengths in random steps on both backends.
-  void ExpectSame(const How& how, const Heads& heads, const std::vector<int>& lengths,
+  void ExpectSame(const Caching& caching, const Heads& heads, const std::vector<int>& lengths,
                   int most_rows) {
-    Cpu cpu(2, OptionsOf(how));
+    Cpu cpu(2, OptionsOf(caching));
     Ragged sequences(lengths, random_);
     auto kv = Take(cpu.device.MakeKvLayer(sequences.pages_total(), heads));
     auto reference_kv = Take(reference_device_.MakeKvLayer(sequences.pages_total(), heads));
@@ -90,30 +90,32 @@ class AttentionTest : public CpuTest {
       cpu.backend.Attend(Upload(cpu.device, x, 3 * width), step.rows(), heads, kv, y);
       auto expected_x = Upload(reference_device_, x, 3 * width);
       for (std::int64_t t = 0; t < rows; ++t) {
-        Turn(heads, how, step.positions[static_cast<std::size_t>(t)], expected_x[t]);
+        Turn(heads, caching, step.positions[static_cast<std::size_t>(t)], expected_x[t]);
         TakeFromCache(kv, step, t, expected_x[t]);
       }
       reference_.Attend(expected_x, step.rows(), turned, reference_kv, expected);
 
-      ExpectNear(Download(cpu.device, y), Download(reference_device_, expected), heads, how);
+      ExpectNear(Download(cpu.device, y), Download(reference_device_, expected), heads, caching);
     }
   }
 
   void ExpectNear(const std::vector<float>& ours, const std::vector<float>& right,
-                  const Heads& heads, const How& how) {
+                  const Heads& heads, const Caching& caching) {
     for (std::size_t i = 0; i < right.size(); ++i)
-      ASSERT_NEAR(ours[i], right[i], Tolerance(heads, how))
+      ASSERT_NEAR(ours[i], right[i], Tolerance(heads, caching))
           << "element " << i << " of heads of " << heads.dim << ", " << heads.rotary_dim
-          << " rotating, " << KvFormatName(how.kv) << ", " << ComputePrecisionName(how.precision);
+          << " rotating, " << KvFormatName(caching.kv) << ", "
+          << ComputePrecisionName(caching.precision);
   }
 
   // Turns queries and keys of a row q, k, v, and rounds the query where the kernel does.
-  void Turn(const Heads& heads, const How& how, std::int32_t position, std::span<double> row) {
+  void Turn(const Heads& heads, const Caching& caching, std::int32_t position,
+            std::span<double> row) {
     const auto dim = static_cast<std::size_t>(heads.dim);
     for (std::size_t h = 0; h < row.size() / 3 * 2; h += dim) {
       const std::span<double> head = row.subspan(h, dim);
       std::ranges::copy(ReferenceBackend::Rotate(head, position, heads), head.begin());
-      if (!RoundsAll(how) || h >= row.size() / 3) continue;
+      if (!RoundsAll(caching) || h >= row.size() / 3) continue;
       std::vector<float> rounded(head.begin(), head.end());
       quant::RoundTo(WeightFormat::kBf16, rounded);
       std::ranges::copy(rounded, head.begin());
@@ -208,8 +210,8 @@ TEST_P(AttentionTest, FollowsAScoreThatOutgrowsAllOthers) {
   // Query and key 100 agree at a scale where exp of the score itself would overflow: the running
   // maximum has to move in the second block.
   const Heads heads{.count = 1, .dim = 8, .rotary_dim = 0};
-  for (const How& how : kAllHows) {
-    Cpu cpu(2, OptionsOf(how));
+  for (const Caching& caching : kAllCachings) {
+    Cpu cpu(2, OptionsOf(caching));
     Tensor x = Take(cpu.device.MakeTensor(112, 24));
     for (std::int64_t t = 0; t < 112; ++t) {
       std::fill_n(x.row(t), 8, 20.0F);
@@ -229,9 +231,9 @@ TEST_P(AttentionTest, FollowsAScoreThatOutgrowsAllOthers) {
 
 TEST_P(AttentionTest, ShowsNanToItsOwnAndLaterPositionsOnly) {
   const Heads heads{.count = 1, .dim = 8, .rotary_dim = 4};
-  for (const How& how : kAllHows) {
+  for (const Caching& caching : kAllCachings) {
     for (const std::int64_t column : {0, 8, 16}) {  // in a query, a key, a value
-      Cpu cpu(2, OptionsOf(how));
+      Cpu cpu(2, OptionsOf(caching));
       Tensor x = Upload(cpu.device, RandomFloats(90 * 24, random_), 24);
       x.row(37)[column] = std::numeric_limits<float>::quiet_NaN();
       KvLayer kv = Take(cpu.device.MakeKvLayer(6, heads));

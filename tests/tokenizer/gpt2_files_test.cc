@@ -15,6 +15,7 @@
 #include "codegen/options.h"
 #include "support/shared_files.h"
 #include "support/temp_folder.h"
+#include "tokenizer/encode.h"
 #include "tokenizer/load_tokenizer.h"
 #include "tokenizer/tokenizer_file.h"
 
@@ -42,13 +43,6 @@ std::vector<SpelledToken> SmallVocabulary() {
 }
 
 constexpr const char* kMerges = "#version: 0.2\nh e\nl l\nhe ll\n";
-
-std::vector<TokenId> Encode(const Vocabulary& vocabulary, std::string_view text,
-                            AllowSpecial special = AllowSpecial::kNo) {
-  auto ids = vocabulary.Encode(text, special);
-  EXPECT_TRUE(ids.ok()) << ids.status();
-  return *std::move(ids);
-}
 
 void ExpectRefused(const testing::TempFolder& folder, absl::StatusCode code,
                    std::string_view message) {

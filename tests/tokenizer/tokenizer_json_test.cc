@@ -12,6 +12,7 @@
 
 #include "codegen/options.h"
 #include "support/temp_folder.h"
+#include "tokenizer/encode.h"
 #include "tokenizer/tokenizer_file.h"
 
 namespace codegen::tokenizer {
@@ -24,12 +25,6 @@ void ExpectRefused(const absl::StatusOr<std::shared_ptr<const Vocabulary>>& load
                    absl::StatusCode code, std::string_view message) {
   EXPECT_EQ(loaded.status().code(), code) << loaded.status();
   EXPECT_THAT(std::string(loaded.status().message()), HasSubstr(std::string(message)));
-}
-
-std::vector<TokenId> Encode(const Vocabulary& vocabulary, std::string_view text) {
-  auto ids = vocabulary.Encode(text, AllowSpecial::kNo);
-  EXPECT_TRUE(ids.ok()) << ids.status();
-  return *std::move(ids);
 }
 
 TEST(TokenizerJson, LoadsAByteLevelVocabulary) {

@@ -15,6 +15,7 @@
 #include "base/utf8.h"
 #include "codegen/options.h"
 #include "support/shared_files.h"
+#include "tokenizer/encode.h"
 #include "tokenizer/load_tokenizer.h"
 #include "tokenizer/tokenizer_file.h"
 #include "tokenizer/vocabulary_builder.h"
@@ -35,13 +36,6 @@ std::shared_ptr<const Vocabulary> Small() {
   auto loaded = SmallTokenizer().Load();
   EXPECT_TRUE(loaded.ok()) << loaded.status();
   return *loaded;
-}
-
-std::vector<TokenId> Encode(const Vocabulary& vocabulary, std::string_view text,
-                            AllowSpecial special = AllowSpecial::kNo) {
-  auto ids = vocabulary.Encode(text, special);
-  EXPECT_TRUE(ids.ok()) << ids.status();
-  return *std::move(ids);
 }
 
 // Valid UTF-8 with much of what tokenizers stumble over.
