@@ -99,7 +99,7 @@ bool SetKvCache(std::string_view value, Flags& flags) {
 
 bool SetCpuFeatures(std::string_view value, Flags& flags) {
   using enum codegen::CpuFeatures;
-  return Choose(value, {kAuto, kPortable, kSse4, kAvx2, kAvx512, kAvx512Vnni, kAvx512Bf16},
+  return Choose(value, {kAuto, kPortable, kSse4, kAvx2, kAvx512, kAvx512Vnni, kAvx512Bf16, kAmx},
                 &codegen::CpuFeaturesName, flags.load.cpu_features);
 }
 
@@ -124,8 +124,8 @@ constexpr Flag kModelFlags[] = {
     {"precision", "P", "exact or fast", "exact (float32 activations) or fast; fast", SetPrecision},
     {"kv-cache", "FORMAT", "auto, f32 or bf16", "keys and values; auto, bf16 unless exact",
      SetKvCache},
-    {"cpu-features", "LEVEL", "auto, portable, sse4, avx2, avx512, avx512-vnni or avx512-bf16",
-     "instructions: portable, sse4, avx2, avx512[-vnni|-bf16]; auto", SetCpuFeatures},
+    {"cpu-features", "LEVEL", "auto, portable, sse4, avx2, avx512, avx512-vnni, avx512-bf16 or amx",
+     "instructions: portable, sse4, avx2, avx512[-vnni|-bf16], amx; auto", SetCpuFeatures},
     {"threads", "N", "a whole number in [0, 256]", "compute threads; 0, one per core",
      [](std::string_view value, Flags& flags) {
        return ParseNumber(value, 0, codegen::Limits::threads, flags.load.threads);

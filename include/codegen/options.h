@@ -49,8 +49,9 @@ enum class ComputePrecision {
   kExact,
   // What the CPU multiplies fastest. int8 and int4 weights meet activations rounded to int8, one
   // scale per token, on every CPU with the same result to the bit. bf16 weights meet activations
-  // rounded to bf16 where the CPU has fast instructions for it (CpuFeatures::kAvx512Bf16), and
-  // float32 ones elsewhere; so do queries and the cache, if that is bf16. f16 and f32 weights: as kExact.
+  // rounded to bf16 where the CPU has fast instructions for it (CpuFeatures::kAvx512Bf16 and kAmx),
+  // and float32 ones elsewhere; a cache of bf16 meets queries rounded to bf16 at kAvx512Bf16 only.
+  // f16 and f32 weights: as kExact.
   kFast,
 };
 
@@ -89,12 +90,16 @@ enum class CpuFeatures {
   kAvx512,      // F, BW, CD, DQ, VL
   kAvx512Vnni,  // dot products of int8
   kAvx512Bf16,  // dot products of bf16; automatic on AMD, slower than float32 ones on Intel
+  // Tiles of int8 (for prompts) and bf16. Run under emulation only so far; not measured on
+  // hardware. Automatic where the CPU describes its tiles (CPUID leaf 0x1D); where a hypervisor
+  // hides that, asking for kAmx is granted, but not every such machine can run it.
+  kAmx,
 };
 
-// "auto", "portable", "sse4", "avx2", "avx512", "avx512-vnni" or "avx512-bf16".
+// "auto", "portable", "sse4", "avx2", "avx512", "avx512-vnni", "avx512-bf16" or "amx".
 constexpr const char* CpuFeaturesName(CpuFeatures features) {
-  constexpr const char* kNames[] = {"auto",   "portable",    "sse4",       "avx2",
-                                    "avx512", "avx512-vnni", "avx512-bf16"};
+  constexpr const char* kNames[] = {"auto",   "portable",    "sse4",        "avx2",
+                                    "avx512", "avx512-vnni", "avx512-bf16", "amx"};
   return kNames[static_cast<int>(features)];
 }
 

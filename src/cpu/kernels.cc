@@ -3,6 +3,7 @@
 
 #include <map>
 
+#include "base/check.h"
 #include "cpu/isa.h"
 
 namespace codegen::cpu {
@@ -17,6 +18,7 @@ Kernels MakeKernels(CpuFeatures level) {
   AddLinearInt4(kernels);
   kernels.linear_bf16_fast = kernels.linear_bf16;
   AddLinearDot(kernels);
+  AddLinearAmx(kernels);
   AddNarrow(kernels);
   AddRotary(kernels);
   AddAttention(kernels);
@@ -37,7 +39,11 @@ std::map<CpuFeatures, Kernels> MakeAll() {
 
 const Kernels& KernelsOf(CpuFeatures level) {
   static const std::map<CpuFeatures, Kernels> all = MakeAll();
-  return all.at(level);
+  const auto known = all.find(level);
+  if (known != all.end()) return known->second;
+  CODEGEN_DCHECK(level == CpuFeatures::kAmx);
+  static const Kernels forced = MakeKernels(CpuFeatures::kAmx);
+  return forced;
 }
 
 }  // namespace codegen::cpu

@@ -109,7 +109,7 @@ struct Kernels {
   void (*widen_int8)(const std::byte* x, float scale, std::int64_t count, float* y) = nullptr;
 };
 
-// The kernels of a level (isa.h) that this machine supports.
+// The kernels of a level that ChooseLevel (isa.h) grants on this machine.
 const Kernels& KernelsOf(CpuFeatures level);
 
 // Each file of kernels enters its own, for kernels.level.
@@ -119,10 +119,11 @@ void AddLinearBf16(Kernels& kernels);
 void AddLinearInt8(Kernels& kernels);
 void AddLinearInt4(Kernels& kernels);
 void AddLinearDot(Kernels& kernels);  // from kAvx512Vnni on; replaces some of the above
+void AddLinearAmx(Kernels& kernels);  // at kAmx; replaces some of the above
 void AddNarrow(Kernels& kernels);
 void AddRotary(Kernels& kernels);
 void AddAttention(Kernels& kernels);
-void AddAttentionDot(Kernels& kernels);  // from kAvx512Bf16 on; replaces what AddAttention did
+void AddAttentionDot(Kernels& kernels);  // at kAvx512Bf16; replaces what AddAttention did
 void AddNorm(Kernels& kernels);
 void AddElementwise(Kernels& kernels);
 void AddPacking(Kernels& kernels);

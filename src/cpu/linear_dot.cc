@@ -240,7 +240,7 @@ void AddLinearDot(Kernels& kernels) {
   if (kernels.level < CpuFeatures::kAvx512Vnni) return;
   Replace<DenseTile<Int8Dots>>(kernels.linear_int8_fast, 1024);
   Replace<Int4Tile>(kernels.linear_int4_fast, 1024);
-  if (kernels.level < CpuFeatures::kAvx512Bf16) return;
+  if (kernels.level != CpuFeatures::kAvx512Bf16) return;
   kernels.linear_bf16_fast.activations = Activations::kBf16;
   Replace<DenseTile<Bf16Dots>>(kernels.linear_bf16_fast, 512);
 }

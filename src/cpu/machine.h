@@ -16,8 +16,8 @@ struct MachineSpeed {
   CpuFeatures level = CpuFeatures::kPortable;
   double read_gb_s = 0;   // all threads summing 384 MiB in huge pages; 0 if there is no such memory
   double f32_gflops = 0;  // fused multiply-adds in registers, two operations each
-  double bf16_gflops = 0;  // dot products where the level has them; else widened to f32
-  double int8_gops = 0;    // dot products where the level has them; else pairs of 16 bits
+  double bf16_gflops = 0;  // tiles or dot products where the level has them; else widened to f32
+  double int8_gops = 0;    // the same; else pairs of 16 bits
 };
 
 // The best of a few rounds each, with the instructions of `level`.

@@ -23,10 +23,11 @@
 #include "cpu/cpu_device.h"
 #include "cpu/isa.h"
 #include "cpu/kernels.h"
+#include "support/cpu_levels.h"
 
 namespace codegen::cpu {
 
-// A test that runs once per level that this machine supports.
+// A test that runs once per level that this machine runs.
 class CpuTest : public ::testing::TestWithParam<CpuFeatures> {};
 
 inline std::string LevelName(const ::testing::TestParamInfo<CpuFeatures>& info) {
@@ -36,7 +37,7 @@ inline std::string LevelName(const ::testing::TestParamInfo<CpuFeatures>& info) 
 }
 
 #define CODEGEN_ON_EVERY_LEVEL(Suite) \
-  INSTANTIATE_TEST_SUITE_P(Level, Suite, ::testing::ValuesIn(SupportedLevels()), LevelName)
+  INSTANTIATE_TEST_SUITE_P(Level, Suite, ::testing::ValuesIn(testing::TestedLevels()), LevelName)
 
 // The value of a StatusOr that a test has no reason to see fail.
 template <class T>

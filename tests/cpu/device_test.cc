@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <absl/status/status.h>
+#include <absl/status/statusor.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <limits>
 #include <random>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "backend/backend.h"
@@ -111,6 +115,22 @@ TEST(CpuDevice, SharesRotationsBetweenTheLayersOfAModel) {
   EXPECT_NE(first.rotary, third.rotary);
 }
 
+TEST(ChooseLevel, GrantsWhatIsSupportedAndTheBestOfIt) {
+  for (const CpuFeatures level : SupportedLevels()) EXPECT_EQ(*ChooseLevel(level), level);
+  EXPECT_EQ(*ChooseLevel(CpuFeatures::kAuto), BestLevel());
+  EXPECT_TRUE(std::ranges::is_sorted(SupportedLevels()));
+}
+
+TEST(ChooseLevel, SaysWhyThereAreNoTiles) {
+  const absl::StatusOr<CpuFeatures> level = ChooseLevel(CpuFeatures::kAmx);
+  if (level.ok()) GTEST_SKIP() << "this machine has tiles";
+
+  EXPECT_TRUE(absl::IsFailedPrecondition(level.status()));
+  EXPECT_THAT(std::string(level.status().message()),
+              ::testing::MatchesRegex("LoadOptions::cpu_features is amx; this machine runs "
+                                      "[a-z0-9-]+ at most: the (CPU|system) .+"));
+}
+
 TEST(MeasureMachine, FindsSpeedsOfThisPlanet) {
   Cpu cpu(2);
 
@@ -128,7 +148,7 @@ TEST(MeasureMachine, FindsSpeedsOfThisPlanet) {
 
 TEST(MeasureMachine, ProbesEveryLevel) {
   Cpu cpu(1);
-  for (const CpuFeatures level : SupportedLevels()) {
+  for (const CpuFeatures level : testing::TestedLevels()) {
     EXPECT_GT(MeasureF32Peak(*cpu.pool, level), 0);
     EXPECT_GT(MeasureBf16Peak(*cpu.pool, level), 0);
     EXPECT_GT(MeasureInt8Peak(*cpu.pool, level), 0);

@@ -221,7 +221,7 @@ TEST_P(LinearTest, RowsDoNotSeeStaleMemoryBesideThem) {
 TEST_P(LinearTest, QuantisedWeightsGiveTheSameBitsOnEveryLevel) {
   Cpu portable(1, {.level = CpuFeatures::kPortable, .precision = ComputePrecision::kFast});
   for (const WeightFormat format : {WeightFormat::kInt8, WeightFormat::kInt4}) {
-    for (const std::int64_t rows : {1, 3, 14}) {
+    for (const std::int64_t rows : {1, 3, 14, 45}) {
       const Problem problem({rows, 1100, 50}, random_);
 
       const auto actual = problem.Compute(fast_.device, fast_.backend, format, Then::kStore);

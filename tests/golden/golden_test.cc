@@ -19,7 +19,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/safetensors.h"
 #include "codegen/codegen.h"
-#include "cpu/isa.h"
+#include "support/cpu_levels.h"
 #include "support/shared_files.h"
 
 namespace codegen {
@@ -117,7 +117,7 @@ class Golden : public ::testing::TestWithParam<std::string> {
 
 // All cases of a folder in one ragged step, in pages dealt out in turn, with every instruction set.
 TEST_P(Golden, LogitsOfARaggedBatchMatch) {
-  for (const CpuFeatures level : cpu::SupportedLevels())
+  for (const CpuFeatures level : testing::TestedLevels())
     ExpectLogits(Load({.cpu_features = level}), CpuFeaturesName(level));
 }
 
@@ -178,7 +178,7 @@ TEST_P(Golden, LogProbabilitiesMatch) {
 
 // One session for all cases, so that prefixes are reused and forgotten between them.
 TEST_P(Golden, GreedyTokensMatch) {
-  for (const CpuFeatures level : cpu::SupportedLevels()) {
+  for (const CpuFeatures level : testing::TestedLevels()) {
     const Model model = Load({.cpu_features = level});
     absl::StatusOr<Session> session = Session::Create(model, {.prefill_chunk = 48});
     for (const Case& one : cases_) {
@@ -223,7 +223,7 @@ TEST_P(Golden, RoundedWeightsAndActivationsStayClose) {
       {WeightFormat::kBf16, 0.05}, {WeightFormat::kInt8, 0.1}, {WeightFormat::kInt4, 1.0}};
   for (const auto& [format, bound] : bounds) {
     EXPECT_LE(Distance(exact, Load({.weights = format})), bound) << WeightFormatName(format);
-    for (const CpuFeatures level : cpu::SupportedLevels()) {
+    for (const CpuFeatures level : testing::TestedLevels()) {
       const auto fast = Model::Load(folder_, {.weights = format, .cpu_features = level});
       ASSERT_TRUE(fast.ok()) << fast.status();
       EXPECT_LE(Distance(exact, *fast), bound)

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tiles of Linear (linear.h) for AMX: 16 lines of a panel are a tile of weights, 64 bytes of 16
+// rows of activations a tile, and one instruction multiplies them, 16 rows x 16 outputs x 64 int8
+// or 32 bf16 inputs. Two forms: 32 rows x 2 panels, in which every tile loaded is used twice, and
+// 16 rows x 4 panels (4 chains hide the latency of 52 cycles); the rows of the last tile are what
+// there is.
+//
+// Sums of int8 have the bits of every other level. Those of bf16 are a contract of their own: 32
+// inputs at a time, the even and the odd ones each in a chain from zero, whose sum is then added to
+// that of the output; denormals taken as zero. They are the same for any number of rows, so bf16
+// runs here from one row on. int8 leaves up to 16 rows to vpdpbusd (linear_dot.cc), which streams
+// weights as fast as memory gives them; more rows would take it longer. int4 stays there altogether.
+//
+// Bytes moved per call with few rows: panels x panel_bytes, once; x from L1.
+//
+// Run under emulation only so far; not measured on hardware. Blocks of k, rows of a slab and the
+// distance of the prefetch are those that suited linear_dot.cc.
+//
+// `Instructions` is AmxTiles, or in tests what stands for it.
+#ifndef CODEGEN_CPU_LINEAR_AMX_H_
+#define CODEGEN_CPU_LINEAR_AMX_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "cpu/linear.h"
+#include "cpu/tile_config.h"
+
+namespace codegen::cpu {
+
+template <class Instructions, Activations kActivations>
+class AmxLinear {
+ public:
+  // All products of a kernel whose format and finish are set. bf16: also sets its activations.
+  static void TakeAll(LinearKernel& kernel) {
+    TakeSlabs(kernel);
+    kernel.activations = kActivations;
+    kernel.few_rows = kMostTileRows;
+    kernel.few_state = kernel.slab_state;
+    for (std::size_t rows = 1; rows <= kMostTileRows; ++rows) {
+      const bool low = rows <= kTileHeight;
+      kernel.slab[rows] = low ? &Run<1, 2> : &Run<2, 2>;
+      kernel.few[rows] = low ? &Run<1, 4> : &Run<2, 2>;
+      kernel.few_panels[rows] = low ? 4 : 2;
+    }
+  }
+
+  // Those of more than 16 rows. Requires: the kernel has tiles for up to 16, in which it takes
+  // panels by twos.
+  static void TakeSlabs(LinearKernel& kernel) {
+    kernel.block_inputs = kBlockSteps * kStepInputs;
+    kernel.slab_rows = kSlabRows;
+    kernel.slab_panels = 2;
+    kernel.tile_rows = kMostTileRows;
+    kernel.few_rows = kTileHeight;
+    kernel.slab_state = {.enter = &Enter, .leave = &Leave};
+    kernel.slab[kTileHeight] = &Run<1, 2>;
+    for (std::size_t rows = kTileHeight + 1; rows <= kMostTileRows; ++rows)
+      kernel.slab[rows] = &Run<2, 2>;
+  }
+
+ private:
+  static_assert(kActivations == Activations::kInt8 || kActivations == Activations::kBf16);
+  static_assert(kMostTileRows == 2 * kTileHeight);
+  static constexpr std::int64_t kStepInputs = kActivations == Activations::kInt8 ? 64 : 32;
+  static constexpr std::int64_t kStepBytes = std::int64_t{kTileHeight} * kTileRowBytes;
+  static constexpr std::int64_t kBlockSteps = 16;  // two panels of them fill 32 KiB of L1
+  static constexpr std::int64_t kPrefetchBytes = 2048;
+
+  static void Enter(int rows) { Instructions::Configure(ConfigFor(rows)); }
+  static void Leave() { Instructions::Release(); }
+
+  // Numbers of tiles, as ConfigFor has them.
+  template <int kPanels>
+  static constexpr int SumTile(int height, int panel) {
+    return height * kPanels + panel;
+  }
+  static constexpr int RowTile(int height) { return 4 + height; }
+  static constexpr int WeightTile(int panel) { return 6 + panel % 2; }
+
+  // Calls visit.operator()<i>() for i in [0, count).
+  template <int count, class Visit>
+  static void ForEach(const Visit& visit) {
+    [&visit]<int... i>(std::integer_sequence<int, i...>) { (visit.template operator()<i>(), ...); }
+    (std::make_integer_sequence<int, count>());
+  }
+
+  template <int c, int a, int b>
+  static void AddProduct() {
+    if constexpr (kActivations == Activations::kInt8) {
+      Instructions::template AddInt8Product<c, a, b>();
+    } else {
+      Instructions::template AddBf16Product<c, a, b>();
+    }
+  }
+
+  // A tile of panels over t.inputs, or the next multiple of kStepInputs: both sides are padded.
+  template <int kHeights, int kPanels>
+  static void Run(const TileArgs& t) {
+    constexpr std::int64_t kSumStride = std::int64_t{kPanels} * kTileRowBytes;
+    const std::int64_t x_stride = t.x_stride;
+    const std::int64_t panel_bytes = t.panel_bytes;
+    const std::int64_t inputs = t.inputs;
+    const bool resume = t.resume;
+    std::byte* const sums = t.sums;
+    ForEach<kHeights * kPanels>([=]<int tile>() {
+      if (resume) {
+        Instructions::template Load<tile>(SumsOf<kPanels>(sums, tile), kSumStride);
+      } else {
+        Instructions::template Zero<tile>();
+      }
+    });
+    const std::byte* x = t.x;
+    const std::byte* lines = t.panels;
+    for (std::int64_t k = 0; k < inputs; k += kStepInputs) {
+      ForEach<kHeights>([=]<int height>() {
+        Instructions::template Load<RowTile(height)>(x + height * kTileHeight * x_stride, x_stride);
+      });
+      ForEach<kPanels>([=]<int panel>() {
+        constexpr int kWeights = WeightTile(panel);
+        const std::byte* const step = lines + panel * panel_bytes;
+#pragma GCC unroll 16
+        for (int line = 0; line < kTileHeight; ++line)
+          __builtin_prefetch(step + line * kTileRowBytes + kPrefetchBytes);
+        Instructions::template Load<kWeights>(step, kTileRowBytes);
+        ForEach<kHeights>([]<int height>() {
+          AddProduct<SumTile<kPanels>(height, panel), RowTile(height), kWeights>();
+        });
+      });
+      x += kTileRowBytes;
+      lines += kStepBytes;
+    }
+    ForEach<kHeights * kPanels>([=]<int tile>() {
+      Instructions::template Store<tile>(SumsOf<kPanels>(sums, tile), kSumStride);
+    });
+  }
+
+  // Where the sums of a tile begin in [rows][kPanels][16].
+  template <int kPanels>
+  static std::byte* SumsOf(std::byte* sums, int tile) {
+    return sums +
+           (std::int64_t{tile / kPanels} * kTileHeight * kPanels + tile % kPanels) * kTileRowBytes;
+  }
+};
+
+}  // namespace codegen::cpu
+
+#endif  // CODEGEN_CPU_LINEAR_AMX_H_
