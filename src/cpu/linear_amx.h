@@ -10,7 +10,7 @@
 // inputs at a time, the even and the odd ones each in a chain from zero, whose sum is then added to
 // that of the output; denormals taken as zero. They are the same for any number of rows, so bf16
 // runs here from one row on. int8 leaves up to 16 rows to vpdpbusd (linear_dot.cc), which streams
-// weights as fast as memory gives them; more rows would take it longer. int4 stays there altogether.
+// weights as fast as memory gives them; more rows would take it longer. int4 stays there for all.
 //
 // Bytes moved per call with few rows: panels x panel_bytes, once; x from L1.
 //

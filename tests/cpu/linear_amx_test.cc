@@ -27,24 +27,24 @@
 namespace codegen::cpu {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::SizeIs;
 
 using Int8Tiles = AmxLinear<EmulatedTiles, Activations::kInt8>;
 using Bf16Tiles = AmxLinear<EmulatedTiles, Activations::kBf16>;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-struct Shape {
-  std::int64_t rows;
-  std::int64_t inputs;
-  std::int64_t outputs;
-};
-
 // x and w of a product in the types that a kernel multiplies, on the best level of the machine.
 class Product {
  public:
+  struct Shape {
+    std::int64_t rows;
+    std::int64_t inputs;
+    std::int64_t outputs;
+  };
+
   Product(const Shape& shape, WeightFormat format, std::mt19937& random)
       : shape_(shape),
         x_(RandomFloats(shape.rows * shape.inputs, random)),
@@ -171,9 +171,11 @@ class LinearAmx : public ::testing::Test {
     EXPECT_FALSE(EmulatedTiles::IsConfigured());
   }
 
-  Product Make(const Shape& shape, WeightFormat format) { return {shape, format, random_}; }
+  Product Make(const Product::Shape& shape, WeightFormat format) {
+    return {shape, format, random_};
+  }
 
-  void ExpectRight(const Shape& shape) {
+  void ExpectRight(const Product::Shape& shape) {
     Product int8 = Make(shape, WeightFormat::kInt8);
     int8.ExpectInt8Formula(int8.Run(int8_));
     Product bf16 = Make(shape, WeightFormat::kBf16);
@@ -234,14 +236,15 @@ TEST_F(LinearAmx, ARowHasTheSameBitsWhateverIsBesideIt) {
 }
 
 TEST_F(LinearAmx, NotFiniteNumbersSpoilTheirOwnRowOrOutputOnly) {
+  constexpr float kBad = std::numeric_limits<float>::infinity();
   for (const std::int64_t inputs : {1, 33, 70}) {
     for (const std::int64_t rows : {3, 20, 40}) {
       Product product = Make({rows, inputs, 40}, WeightFormat::kBf16);
       for (float& value : product.x()) value = std::abs(value) + 1;
-      product.x()[static_cast<std::size_t>(2 * inputs)] = kInfinity;
+      product.x()[static_cast<std::size_t>(2 * inputs)] = kBad;
       // The first output of the second panel, and the last of the first.
-      product.w()[static_cast<std::size_t>(16 * inputs)] = kInfinity;
-      product.w()[static_cast<std::size_t>(16 * inputs - 1)] = kInfinity;
+      product.w()[static_cast<std::size_t>(16 * inputs)] = kBad;
+      product.w()[static_cast<std::size_t>(16 * inputs - 1)] = kBad;
 
       const std::vector<float> y = product.Run(bf16_);
 
@@ -326,7 +329,7 @@ TEST_F(EmulatedTilesTest, ComplainOfProductsThatDoNotFit) {
   EmulatedTiles::AddInt8Product<0, 5, 6>();
   EmulatedTiles::AddBf16Product<2, 4, 6>();
   EmulatedTiles::AddBf16Product<0, 6, 5>();
-  EXPECT_THAT(EmulatedTiles::TakeComplaints(), Each("shapes of a product"));
+  EXPECT_THAT(EmulatedTiles::TakeComplaints(), AllOf(SizeIs(3), Each("shapes of a product")));
   EmulatedTiles::AddBf16Product<0, 4, 4>();
   EXPECT_THAT(EmulatedTiles::TakeComplaints(), ElementsAre("a product of a tile with itself"));
 }
