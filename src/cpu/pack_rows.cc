@@ -162,12 +162,7 @@ void PackInt8(const float* rows, std::int64_t outputs, std::int64_t inputs, std:
 }
 
 // Least and largest of a whole or partial group.
-struct Range {
-  float least = 0;
-  float largest = 0;
-};
-
-Range RangeOf(const float* group, std::int64_t count) {
+quant::Int4Range RangeOf(const float* group, std::int64_t count) {
   const F f;
   V least = hn::Set(f, group[0]);
   V largest = least;
@@ -177,7 +172,8 @@ Range RangeOf(const float* group, std::int64_t count) {
     least = hn::Min(least, v);
     largest = hn::Max(largest, v);
   }
-  Range range = {hn::GetLane(hn::MinOfLanes(f, least)), hn::GetLane(hn::MaxOfLanes(f, largest))};
+  quant::Int4Range range = {hn::GetLane(hn::MinOfLanes(f, least)),
+                            hn::GetLane(hn::MaxOfLanes(f, largest))};
   for (; k < count; ++k) {
     range.least = std::min(range.least, group[k]);
     range.largest = std::max(range.largest, group[k]);
@@ -185,17 +181,99 @@ Range RangeOf(const float* group, std::int64_t count) {
   return range;
 }
 
+// Vectors of positions of a group (quant/format.h).
+using Short = hn::CappedTag<std::int16_t, 32>;
+constexpr auto kShorts = static_cast<std::int64_t>(hn::MaxLanes(Short()));
+
+// A sum of products of shorts, in two parts: some instruction sets have use for the other.
+class SumOfProducts {
+ public:
+  HWY_INLINE SumOfProducts() : sum_(hn::Zero(I())), other_(hn::Zero(I())) {}
+
+  HWY_INLINE void Add(hn::Vec<Short> a, hn::Vec<Short> b) {
+    sum_ = hn::ReorderWidenMulAccumulate(I(), a, b, sum_, other_);
+  }
+  HWY_INLINE std::int32_t Total() const {
+    return hn::GetLane(hn::SumOfLanes(I(), hn::Add(sum_, other_)));
+  }
+
+ private:
+  hn::Vec<I> sum_;
+  hn::Vec<I> other_;
+};
+
+// Of kGroup positions. Levels and their squares share a sum, that of level (level - 2^15).
+HWY_INLINE quant::Int4Sums SumLevels(const std::int16_t* positions, quant::Int4Levels levels) {
+  const Short s;
+  const hn::RebindToUnsigned<Short> u;
+  SumOfProducts both;
+  SumOfProducts products;
+  for (std::int64_t k = 0; k < kGroup; k += kShorts) {
+    const auto position = hn::Load(s, positions + k);
+    const auto above = hn::Max(hn::Add(position, hn::Set(s, levels.offset)), hn::Zero(s));
+    const auto high = hn::MulHigh(hn::BitCast(u, above), hn::Set(u, levels.factor));
+    const auto level = hn::Min(hn::BitCast(s, hn::ShiftRight<9>(high)), hn::Set(s, 15));
+    both.Add(level, hn::Or(level, hn::Set(s, -0x8000)));
+    products.Add(level, position);
+  }
+  const std::int32_t sum = both.Total();
+  return {.levels = -(sum >> 15), .squares = sum & 0x7FFF, .products = products.Total()};
+}
+
+// Two vectors, the lanes in any order, as shorts.
+HWY_INLINE hn::Vec<Short> ToShorts(hn::Vec<I> a, [[maybe_unused]] hn::Vec<I> b) {
+#if HWY_TARGET == HWY_SCALAR
+  return hn::DemoteTo(Short(), a);
+#else
+  return hn::ReorderDemote2To(Short(), a, b);
+#endif
+}
+
+// Positions of kGroup floats in any order, and their sum.
+HWY_INLINE std::int32_t ToPositions(const float* group, quant::Int4Range range,
+                                    std::int16_t* positions) {
+  const F f;
+  const Short s;
+  const V least = hn::Set(f, range.least);
+  const V factor = hn::Set(f, range.PositionFactor());
+  const auto at = [&](std::int64_t k) HWY_ATTR {
+    return hn::NearestInt(hn::Mul(hn::Sub(hn::LoadU(f, group + k), least), factor));
+  };
+  SumOfProducts sum;
+  for (std::int64_t k = 0; k < kGroup; k += kShorts) {
+    const auto pair = ToShorts(at(k), at(k + kShorts - kLanes));
+    const auto position = hn::Max(pair, hn::Set(s, quant::kNoPosition));
+    sum.Add(hn::Max(position, hn::Zero(s)), hn::Set(s, 1));
+    hn::Store(position, s, positions + k);
+  }
+  return sum.Total();
+}
+
+quant::Int4Scale FittedScale(const float* group, std::int64_t count, quant::Int4Range range) {
+  if (!range.CanFit()) return range.Whole();
+  HWY_ALIGN float whole[kGroup];
+  if (count < kGroup) {
+    std::fill(std::copy_n(group, count, whole), whole + kGroup,
+              -std::numeric_limits<float>::infinity());
+    group = whole;
+  }
+  HWY_ALIGN std::int16_t positions[kGroup];
+  quant::Int4Fit fit(range, count, ToPositions(group, range, positions));
+  for (const quant::Int4Levels levels : quant::kTriedLevels) fit.Take(SumLevels(positions, levels));
+  return fit.Scale();
+}
+
 // q [kGroup] of a group of finite numbers: quant::QuantizeInt4.
 quant::Int4Scale ToInt4(const float* group, std::int64_t count, std::uint8_t* q) {
   const F f;
   const hn::Rebind<std::uint8_t, F> bytes;
-  const Range range = RangeOf(group, count);
-  const quant::Int4Scale packed = quant::Int4ScaleOf(range.least, range.largest);
+  const quant::Int4Scale packed = FittedScale(group, count, RangeOf(group, count));
   const float scale = tensor::FloatFromF16(packed.scale);
   if (scale == 0) return packed;
   const V minimum = hn::Set(f, tensor::FloatFromF16(packed.minimum));
+  const V factor = hn::Set(f, 1 / scale);
   ForEachVector(group, count, [&](std::int64_t k, V v) HWY_ATTR {
-    const V steps = hn::Div(hn::Sub(v, minimum), hn::Set(f, scale));
+    const V steps = hn::Mul(hn::Sub(v, minimum), factor);
     const V inside = hn::Min(hn::Max(steps, hn::Zero(f)), hn::Set(f, 15.0F));
     hn::StoreU(hn::DemoteTo(bytes, hn::NearestInt(inside)), bytes, q + k);
   });

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include "tensor/half.h"
@@ -36,6 +38,41 @@ void RoundToInt4(std::span<float> row) {
   }
 }
 
+// Rounds to the nearest of 16 levels, the first and the last being those shares of the range away
+// from its ends.
+constexpr Int4Levels LevelsWithout(double least_share, double largest_share) {
+  const double step = kPositionsPerLevel * (1 - least_share - largest_share);
+  const double offset = step / 2 - kLastPosition * least_share;
+  return {.offset = static_cast<std::int16_t>(offset),
+          .factor = static_cast<std::uint16_t>((1 << 25) / step)};
+}
+
+Int4Sums SumLevels(std::span<const std::int16_t> positions, Int4Levels levels) {
+  Int4Sums sums;
+  for (const std::int16_t position : positions) {
+    const int above = std::max(position + levels.offset, 0);
+    const int level = std::min((above * levels.factor) >> 25, 15);
+    sums.levels += level;
+    sums.squares += level * level;
+    sums.products += level * position;
+  }
+  return sums;
+}
+
+Int4Scale ScaleOf(std::span<const float> group) {
+  const auto [least, largest] = std::ranges::minmax(group);
+  const Int4Range range{.least = least, .largest = largest};
+  if (!range.CanFit()) return range.Whole();
+  std::array<std::int16_t, kInt4Group> room{};
+  const auto positions = std::span(room).first(group.size());
+  const float factor = range.PositionFactor();
+  for (std::size_t i = 0; i < group.size(); ++i)
+    positions[i] = static_cast<std::int16_t>(std::nearbyint((group[i] - least) * factor));
+  Int4Fit fit(range, std::ssize(group), std::reduce(positions.begin(), positions.end(), 0));
+  for (const Int4Levels levels : kTriedLevels) fit.Take(SumLevels(positions, levels));
+  return fit.Scale();
+}
+
 }  // namespace
 
 float QuantizeInt8(std::span<const float> row, std::span<std::int8_t> q) {
@@ -51,21 +88,36 @@ float QuantizeInt8(std::span<const float> row, std::span<std::int8_t> q) {
 }
 
 // The sums turn -0 into 0: which of the two is the least of a group is nobody's business.
-Int4Scale Int4ScaleOf(float least, float largest) {
+Int4Scale Int4Range::Whole() const {
   return {.scale = tensor::F16FromFloat((largest - least) / kLargestInt4 + 0.0F),
           .minimum = tensor::F16FromFloat(least + 0.0F)};
+}
+
+// The three that leave the least squared error of groups that are normal, heavy-tailed, or of a
+// trained model: 15 % less than the whole range without a fit. Seven would leave 17 % less.
+constexpr std::array<Int4Levels, 3> kTriedLevels = {LevelsWithout(0, 0), LevelsWithout(0.03, 0.05),
+                                                    LevelsWithout(0.05, 0.02)};
+
+Int4Scale Int4Fit::Scale() const {
+  const Int4Sums& sums = kept_[0];
+  const double unit = (static_cast<double>(range_.largest) - range_.least) / kLastPosition /
+                      static_cast<double>(Spread(sums));
+  const double scale = static_cast<double>(Slope(sums)) * unit;
+  const double minimum = range_.least + static_cast<double>(Start(sums)) * unit;
+  return {.scale = tensor::F16FromFloat(static_cast<float>(scale)),
+          .minimum = tensor::F16FromFloat(static_cast<float>(minimum) + 0.0F)};
 }
 
 Int4Scale QuantizeInt4(std::span<const float> group, std::span<std::uint8_t> q) {
   std::ranges::fill(q, std::uint8_t{0});
   if (!AllFinite(group)) return kNotFinite;
-  const auto [least, largest] = std::ranges::minmax(group);
-  const Int4Scale packed = Int4ScaleOf(least, largest);
+  const Int4Scale packed = ScaleOf(group);
   const float scale = tensor::FloatFromF16(packed.scale);
   const float minimum = tensor::FloatFromF16(packed.minimum);
   if (scale == 0) return packed;
+  const float factor = 1 / scale;
   for (std::size_t i = 0; i < group.size(); ++i) {
-    const float steps = std::nearbyint((group[i] - minimum) / scale);
+    const float steps = std::nearbyint((group[i] - minimum) * factor);
     q[i] = static_cast<std::uint8_t>(std::clamp(steps, 0.0F, kLargestInt4));
   }
   return packed;
