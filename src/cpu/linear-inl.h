@@ -87,6 +87,7 @@ constexpr int PanelsFor(int rows) {
 // A tile's sums in registers.
 template <int kPanels, int kRows>
 struct Sums {
+  HWY_INLINE Sums() {}  // one not written out would lack the instruction set that V needs
   V line[kRows][kPanels][kVectors];
 };
 

@@ -72,13 +72,18 @@ HWY_INLINE VI Dot(VU w, const Four& x, VI sum) {
 #else
 
 struct Four {
+  HWY_INLINE Four() {}  // as in Sums of linear-inl.h
   VI x[4];
 };
 
 HWY_INLINE Four Broadcast(std::int32_t four) {
   const VI all = hn::Set(I(), four);
-  return {{hn::ShiftRight<24>(hn::ShiftLeft<24>(all)), hn::ShiftRight<24>(hn::ShiftLeft<16>(all)),
-           hn::ShiftRight<24>(hn::ShiftLeft<8>(all)), hn::ShiftRight<24>(all)}};
+  Four four_lanes;
+  four_lanes.x[0] = hn::ShiftRight<24>(hn::ShiftLeft<24>(all));
+  four_lanes.x[1] = hn::ShiftRight<24>(hn::ShiftLeft<16>(all));
+  four_lanes.x[2] = hn::ShiftRight<24>(hn::ShiftLeft<8>(all));
+  four_lanes.x[3] = hn::ShiftRight<24>(all);
+  return four_lanes;
 }
 
 HWY_INLINE VI Dot(VU w, const Four& x, VI sum) {
@@ -99,6 +104,7 @@ HWY_INLINE std::int32_t FourAt(const std::byte* x) {
 
 template <int kPanels, int kRows>
 struct IntSums {
+  HWY_INLINE IntSums() {}  // as in Sums
   VI line[kRows][kPanels][kVectors];
 
   void HWY_INLINE Clear() {
