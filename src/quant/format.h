@@ -11,10 +11,12 @@
 //   activations  a row of one token: as an int8 row of weights, made anew for every product.
 //
 // Why asymmetric groups of 128, 4.25 bits per weight: of all that bench/quality compares they move
-// the perplexity of the shipped model about least (+1.5 % with scale and minimum of the whole range;
-// symmetric groups of 32, 4.5 bits, +2.4 % at the same divergence), and groups of 64 take 6 % more
-// bytes and time for a fifth less divergence. Why the fit: of three texts it takes 12, 13 and 19 %
-// off the divergence, and moves the perplexity from +3.1, +1.5 and +3.6 % to +2.1, +1.9 and +2.3 %.
+// the perplexity of the shipped model about least (+1.5 % before there was a fit; symmetric groups
+// of 32, 4.5 bits, +2.4 % at the same divergence), and groups of 64 take 6 % more bytes and time
+// for a fifth less divergence.
+//
+// Why the fit: on three texts it takes 12, 13 and 19 % off the divergence, and moves the change of
+// perplexity from +3.1, +1.5 and +3.6 % to +2.1, +1.9 and +2.3 %.
 #ifndef CODEGEN_QUANT_FORMAT_H_
 #define CODEGEN_QUANT_FORMAT_H_
 
