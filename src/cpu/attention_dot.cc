@@ -192,7 +192,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace codegen::cpu {
 
-void AddAttentionDot(Kernels& kernels) {
+void AddAttentionDot([[maybe_unused]] Kernels& kernels) {
 #if HWY_TARGETS & HWY_AVX3
   // Not at kAmx: vdpbf16ps takes 2.2 cycles on the CPUs that have AMX, two f32 multiply-adds one.
   if (kernels.level == CpuFeatures::kAvx512Bf16) kernels.kv_bf16_fast.attend = N_AVX3::AttendDots;
