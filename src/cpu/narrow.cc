@@ -32,20 +32,11 @@ HWY_INLINE V LoadInside(const float* x, std::int64_t k, std::int64_t columns) {
 }
 
 void NarrowToBf16(const float* x, std::int64_t columns, const NarrowRow& row) {
-  const U u;
   const hn::Rebind<std::uint16_t, F> half;
   auto* const out = reinterpret_cast<std::uint16_t*>(row.elements);
   const std::int64_t padded = (columns + kPadding - 1) / kPadding * kPadding;
-  for (std::int64_t k = 0; k < padded; k += kLanes) {
-    const V value = LoadInside(x, k, columns);
-    const auto bits = hn::BitCast(u, value);
-    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(u, 1));
-    const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(u, 0x7FFF))));
-    const auto nan = hn::Set(u, 0x7FC0);
-    const auto result = hn::IfThenElse(
-        hn::MaskFromVec(hn::BitCast(u, hn::VecFromMask(F(), hn::IsNaN(value)))), nan, rounded);
-    hn::Store(hn::DemoteTo(half, hn::BitCast(I(), result)), half, out + k);
-  }
+  for (std::int64_t k = 0; k < padded; k += kLanes)
+    hn::Store(RoundToBf16(LoadInside(x, k, columns)), half, out + k);
 }
 
 // The largest magnitude of a row, as its bits: those of NaN and infinity exceed all others.

@@ -74,18 +74,6 @@ void Rotate(const float* x, const backend::Heads& heads, const float* turns, flo
   std::copy(x + heads.rotary_dim, x + heads.dim, y + heads.rotary_dim);
 }
 
-// To nearest even; NaN becomes the quiet one.
-HWY_INLINE auto RoundToBf16(V value) {
-  const U u;
-  const auto bits = hn::BitCast(u, value);
-  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(u, 1));
-  const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(u, 0x7FFF)));
-  const auto quiet = hn::BitCast(F(), hn::Set(u, 0x7FC00000));
-  const V result = hn::IfThenElse(hn::IsNaN(value), quiet, hn::BitCast(F(), rounded));
-  const auto high = hn::ShiftRight<16>(hn::BitCast(u, result));
-  return hn::DemoteTo(hn::Rebind<std::uint16_t, F>(), hn::BitCast(I(), high));
-}
-
 template <class T>
 HWY_INLINE void Spread(const T* key, std::int64_t count, T* slot) {
   for (std::int64_t i = 0; i < count; ++i) slot[i * backend::kPageTokens] = key[i];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The vocabulary of the kernels: a line of 16 floats in however many vectors the instruction set
-// needs for it, and the exponential. Compiled once per instruction set.
+// needs for it, the exponential, rounding to bf16. Compiled once per instruction set.
 #if defined(CODEGEN_CPU_VECTORS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CODEGEN_CPU_VECTORS_INL_H_
 #undef CODEGEN_CPU_VECTORS_INL_H_
@@ -82,6 +82,18 @@ HWY_INLINE float SumOfLine(const V (&line)[kVectors]) {
   for (std::size_t half = kLine / 2; half > 0; half /= 2)
     for (std::size_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
   return lanes[0];
+}
+
+// bf16, rounded to nearest even; NaN becomes the quiet one.
+HWY_INLINE auto RoundToBf16(V value) {
+  const U u;
+  const auto bits = hn::BitCast(u, value);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(u, 1));
+  const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(u, 0x7FFF)));
+  const auto quiet = hn::BitCast(F(), hn::Set(u, 0x7FC00000));
+  const V result = hn::IfThenElse(hn::IsNaN(value), quiet, hn::BitCast(F(), rounded));
+  const auto high = hn::ShiftRight<16>(hn::BitCast(u, result));
+  return hn::DemoteTo(hn::Rebind<std::uint16_t, F>(), hn::BitCast(I(), high));
 }
 
 }  // namespace HWY_NAMESPACE
