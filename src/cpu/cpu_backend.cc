@@ -174,11 +174,11 @@ void CpuBackend::LayerNorm(const Tensor& x, const Norm& n, Tensor& y) {
   CODEGEN_DCHECK(x.rows() == y.rows() && x.columns() == n.columns && y.columns() == n.columns);
   ForEachRow(x.rows(), n.columns, [&](std::int64_t t) {
     kernels_.layer_norm({.x = x.row(t),
-                  .gain = n.gain.as<float>().data(),
-                  .bias = n.bias.as<float>().data(),
-                  .columns = n.columns,
-                  .epsilon = n.epsilon,
-                  .y = y.row(t)});
+                         .gain = n.gain.as<float>().data(),
+                         .bias = n.bias.as<float>().data(),
+                         .columns = n.columns,
+                         .epsilon = n.epsilon,
+                         .y = y.row(t)});
   });
 }
 
@@ -186,10 +186,10 @@ void CpuBackend::RmsNorm(const Tensor& x, const Norm& n, Tensor& y) {
   CODEGEN_DCHECK(x.rows() == y.rows() && x.columns() == n.columns && y.columns() == n.columns);
   ForEachRow(x.rows(), n.columns, [&](std::int64_t t) {
     kernels_.rms_norm({.x = x.row(t),
-                .gain = n.gain.as<float>().data(),
-                .columns = n.columns,
-                .epsilon = n.epsilon,
-                .y = y.row(t)});
+                       .gain = n.gain.as<float>().data(),
+                       .columns = n.columns,
+                       .epsilon = n.epsilon,
+                       .y = y.row(t)});
   });
 }
 
@@ -235,19 +235,19 @@ void CpuBackend::Attend(const Tensor& x, const backend::Rows& rows, const backen
     return kv.scratch.as<float>().data() + worker * kv.scratch_floats;
   };
   const auto append = [&](std::int64_t first, std::int64_t last, int head, float* scratch) {
-    attention.ForEachStretch(
-        first, last, [&](std::int64_t sequence, std::int64_t begin, std::int64_t end) {
-          for (std::int64_t row = begin; row < end; ++row)
-            attention.Append(sequence, row, head, scratch);
-        });
+    attention.ForEachStretch(first, last,
+                             [&](std::int64_t sequence, std::int64_t begin, std::int64_t end) {
+                               for (std::int64_t row = begin; row < end; ++row)
+                                 attention.Append(sequence, row, head, scratch);
+                             });
   };
   const auto attend = [&](std::int64_t block, int head, int worker) {
     const std::int64_t first = block * height;
     const std::int64_t last = std::min(first + height, rows.size());
-    attention.ForEachStretch(
-        first, last, [&](std::int64_t sequence, std::int64_t begin, std::int64_t end) {
-          attention.Attend(sequence, begin, end, head, scratch_of(worker));
-        });
+    attention.ForEachStretch(first, last,
+                             [&](std::int64_t sequence, std::int64_t begin, std::int64_t end) {
+                               attention.Attend(sequence, begin, end, head, scratch_of(worker));
+                             });
   };
   if (attention.OneRowEach()) {  // no task reads what another appends
     pool_.ParallelForWorkers(blocks * count, [&](std::int64_t task, int worker) {

@@ -28,6 +28,7 @@
 
 #include "cpu/finish-inl.h"
 #include "cpu/linear.h"
+#include "cpu/prefetch.h"
 #include "cpu/vectors-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -74,7 +75,6 @@ constexpr int kSlabPanels = HWY_CAP_GE512 ? 2 : 1;
 static_assert(kPanelGroup % kSlabPanels == 0);
 constexpr int kTileRows = std::max(1, kAccumulators / (kSlabPanels * kVectors));
 constexpr std::int64_t kBlockInputs = 2048;
-constexpr std::int64_t kPrefetchBytes = 2048;
 
 // Panels of a tile of so few rows that w comes from memory.
 constexpr int PanelsFor(int rows) {
@@ -162,7 +162,7 @@ HWY_NOINLINE void Tile(const TileArgs& t) {
   const float* const x_end = x + t.inputs;
   for (; x + Panel::kStep <= x_end; x += Panel::kStep, step += Panel::kStepBytes) {
     HWY_UNROLL(8)
-    for (int p = 0; p < kPanels; ++p) hwy::Prefetch(step + p * panel_bytes + kPrefetchBytes);
+    for (int p = 0; p < kPanels; ++p) PrefetchWeights<kPanels>(step + p * panel_bytes);
     MultiplyInput<Panel, 0>(x, x_stride, step, panel_bytes, sums);
     if constexpr (Panel::kStep == 2) MultiplyInput<Panel, 1>(x, x_stride, step, panel_bytes, sums);
   }

@@ -16,6 +16,7 @@
 #endif
 
 #include "cpu/kernels.h"
+#include "cpu/prefetch.h"
 #include "cpu/targets.h"
 //
 #include <hwy/highway.h>
@@ -35,7 +36,6 @@ namespace codegen::cpu {
 namespace {
 
 constexpr int kSlabPanels = 2;
-constexpr std::int64_t kPrefetchBytes = 2048;
 constexpr std::int64_t kLineBytes = 64;
 
 // Panels side by side in a tile of so few rows that w comes from memory.
@@ -117,8 +117,7 @@ struct DenseTile {
       __m512i w[kPanels];
 #pragma GCC unroll 8
       for (int p = 0; p < kPanels; ++p) {
-        _mm_prefetch(reinterpret_cast<const char*>(line + p * panel_bytes + kPrefetchBytes),
-                     _MM_HINT_T0);
+        PrefetchWeights<kPanels>(line + p * panel_bytes);
         w[p] = LineAt(line + p * panel_bytes);
       }
       AddLine<Dots>(x, x_stride, w, sums);
@@ -174,8 +173,7 @@ struct Int4Tile {
       __m512i first[kPanels], second[kPanels];
 #pragma GCC unroll 8
       for (int p = 0; p < kPanels; ++p) {
-        _mm_prefetch(reinterpret_cast<const char*>(line + p * panel_bytes + kPrefetchBytes),
-                     _MM_HINT_T0);
+        PrefetchWeights<kPanels>(line + p * panel_bytes);
         const __m512i both = LineAt(line + p * panel_bytes);
         first[p] = _mm512_and_si512(both, low);
         second[p] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low);

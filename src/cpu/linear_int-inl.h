@@ -23,6 +23,7 @@
 
 #include "cpu/finish-inl.h"
 #include "cpu/linear.h"
+#include "cpu/prefetch.h"
 #include "cpu/vectors-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -36,7 +37,6 @@ constexpr int kIntAccumulators =
     HWY_CAP_GE512 || HWY_ARCH_ARM_A64 ? 16 : 8;  // of 32 or 16 registers
 constexpr int kIntSlabPanels = HWY_CAP_GE512 ? 2 : 1;
 constexpr int kIntTileRows = std::max(1, kIntAccumulators / (kIntSlabPanels * kVectors));
-constexpr std::int64_t kIntPrefetchBytes = 2048;
 
 constexpr int IntPanelsFor(int rows) {
   int panels = 8;
@@ -138,7 +138,7 @@ HWY_INLINE void DotLine(const std::byte* x, std::int64_t x_stride, const std::by
 template <int kPanels>
 HWY_INLINE void PrefetchLines(const std::byte* line, std::int64_t panel_bytes) {
   HWY_UNROLL(8)
-  for (int p = 0; p < kPanels; ++p) hwy::Prefetch(line + p * panel_bytes + kIntPrefetchBytes);
+  for (int p = 0; p < kPanels; ++p) PrefetchWeights<kPanels>(line + p * panel_bytes);
 }
 
 template <template <int, int> class TileOf, int kRows>
