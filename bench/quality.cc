@@ -3,11 +3,12 @@
 // What quantisation costs: perplexity on text that a model has not seen, and how far its
 // predictions move from those of the same weights in float32.
 //
-//   quality_bench MODEL_FOLDER FILE...
+//   quality_bench [--calibration FILE] MODEL_FOLDER FILE...
 //
 // Prints one row per format and precision: perplexity and its change, the mean and largest
 // Kullback-Leibler divergence KL(f32 || format) of a prediction, and how often both find the same
-// token most likely. Rows named "int4 ..." after those are int4 with other groups and roundings,
+// token most likely. With a text for calibration, which must be another one, there are rows of int4
+// rounded by it. Rows named "int4 ..." after those are int4 with other groups and roundings,
 // weights only, in float32 arithmetic: what the choice in quant/format.h was made from.
 // Exits with 1 if a gate is broken: bf16 +0.1 %, int8 +0.5 %, int4 +4 % of perplexity.
 #include <absl/status/status.h>
@@ -22,6 +23,7 @@
 #include <numeric>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -30,6 +32,7 @@
 #include "base/file.h"
 #include "checkpoint/checkpoint.h"
 #include "codegen/codegen.h"
+#include "model/calibration.h"
 #include "model/tensor_source.h"
 #include "quality_rounding.h"
 
@@ -43,11 +46,12 @@ constexpr int kMostTokens = 100'000;
 struct Variant {
   std::string name;
   LoadOptions options;
+  std::vector<TokenId> calibration = {};
   quality::Rounding rounding = {};  // of the matrices before they are loaded
   double gate = 1e9;                // the change of perplexity that is accepted, as a share
 };
 
-std::vector<Variant> Variants() {
+std::vector<Variant> Variants(const std::vector<TokenId>& calibration) {
   using enum WeightFormat;
   const auto held = [](WeightFormat format, ComputePrecision precision, double gate) {
     return Variant{
@@ -60,6 +64,14 @@ std::vector<Variant> Variants() {
        {std::pair(kF16, 0.001), {kBf16, 0.001}, {kInt8, 0.005}, {kInt4, 0.04}}) {
     variants.push_back(held(format, ComputePrecision::kExact, gate));
     variants.push_back(held(format, ComputePrecision::kFast, gate));
+  }
+  if (!calibration.empty()) {
+    for (const auto precision : {ComputePrecision::kExact, ComputePrecision::kFast}) {
+      Variant variant = held(kInt4, precision, 0.02);
+      variant.name += ", calibrated";
+      variant.calibration = calibration;
+      variants.push_back(std::move(variant));
+    }
   }
   for (const quality::Rounding& rounding : quality::Alternatives()) {
     variants.push_back(
@@ -109,7 +121,9 @@ class Predictor {
     LoadOptions options = variant.options;
     const bool exact = options.precision == ComputePrecision::kExact;
     options.kv_cache = exact ? KvFormat::kF32 : KvFormat::kBf16;
-    const model::LoadPlan plan{.config = config, .formats = model::WantedFormats::From(options)};
+    const model::LoadPlan plan{.config = config,
+                               .formats = model::WantedFormats::From(options),
+                               .calibration = variant.calibration};
     model::RowInspector inspector(model::RowInspector::Finite::kRequire);
     const RoundedSource rounded(source, variant.rounding);
     CODEGEN_ASSIGN_OR_RETURN(const api::OnDevice loaded,
@@ -225,7 +239,8 @@ bool Print(const Variant& variant, const Quality& quality, double right_perplexi
   return holds;
 }
 
-absl::StatusOr<bool> Run(const std::string& folder, std::span<char* const> files) {
+absl::StatusOr<bool> Run(const std::string& folder, std::span<char* const> files,
+                         std::span<char* const> calibration_files) {
   CODEGEN_ASSIGN_OR_RETURN(const model::ModelConfig config,
                            model::ReadModelConfig(base::JoinPath(folder, "config.json"), 0));
   CODEGEN_ASSIGN_OR_RETURN(checkpoint::Checkpoint checkpoint,
@@ -233,6 +248,8 @@ absl::StatusOr<bool> Run(const std::string& folder, std::span<char* const> files
   CODEGEN_ASSIGN_OR_RETURN(const model::CheckpointSource source,
                            model::CheckpointSource::Create(config, std::move(checkpoint)));
   CODEGEN_ASSIGN_OR_RETURN(const std::vector<TokenId> tokens, ReadTokens(folder, files));
+  CODEGEN_ASSIGN_OR_RETURN(std::vector<TokenId> calibration, ReadTokens(folder, calibration_files));
+  calibration.resize(std::min(calibration.size(), model::kMostCalibrationTokens));
   const Variant f32{
       .name = "f32",
       .options = {.weights = WeightFormat::kF32, .precision = ComputePrecision::kExact}};
@@ -250,7 +267,7 @@ absl::StatusOr<bool> Run(const std::string& folder, std::span<char* const> files
       "|---|---|---|---|---|---|\n",
       base.tokens);
   bool holds = Print(f32, base, perplexity);
-  for (const Variant& variant : Variants()) {
+  for (const Variant& variant : Variants(calibration)) {
     CODEGEN_ASSIGN_OR_RETURN(Predictor ours, Predictor::Create(source, config, variant));
     CODEGEN_ASSIGN_OR_RETURN(const Quality quality, measure(ours));
     holds = Print(variant, quality, perplexity) && holds;
@@ -262,12 +279,17 @@ absl::StatusOr<bool> Run(const std::string& folder, std::span<char* const> files
 }  // namespace codegen
 
 int main(int argc, char** argv) {
-  if (argc < 3) {
-    std::fputs("usage: quality_bench MODEL_FOLDER FILE...\n", stderr);
+  std::span<char* const> arguments(argv + 1, static_cast<std::size_t>(argc - 1));
+  std::span<char* const> calibration;
+  if (arguments.size() > 1 && arguments[0] == std::string_view("--calibration")) {
+    calibration = arguments.subspan(1, 1);
+    arguments = arguments.subspan(2);
+  }
+  if (arguments.size() < 2) {
+    std::fputs("usage: quality_bench [--calibration FILE] MODEL_FOLDER FILE...\n", stderr);
     return 2;
   }
-  const std::span<char* const> files(argv + 2, static_cast<std::size_t>(argc - 2));
-  const absl::StatusOr<bool> holds = codegen::Run(argv[1], files);
+  const absl::StatusOr<bool> holds = codegen::Run(arguments[0], arguments.subspan(1), calibration);
   if (!holds.ok()) fmt::print(stderr, "quality_bench: {}\n", holds.status().ToString());
   return holds.ok() && *holds ? 0 : 1;
 }

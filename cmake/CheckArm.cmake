@@ -5,8 +5,8 @@
 cmake_minimum_required(VERSION 3.25)
 
 file(MAKE_DIRECTORY ${WORK})
-foreach(headers absl fmt hwy simdjson.h xxhash.h)
-  find_path(found NAMES ${headers} PATHS /usr/include NO_CACHE REQUIRED)
+foreach(headers absl Eigen fmt hwy simdjson.h xxhash.h)
+  find_path(found NAMES ${headers} PATHS /usr/include PATH_SUFFIXES eigen3 NO_CACHE REQUIRED)
   file(CREATE_LINK ${found}/${headers} ${WORK}/${headers} SYMBOLIC)
   unset(found)
 endforeach()

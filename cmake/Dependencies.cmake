@@ -1,5 +1,5 @@
 # What the library links, each found as a package of the system (Debian: libabsl-dev libfmt-dev libsimdjson-dev
-# libhwy-dev libxxhash-dev; examples: nlohmann-json3-dev; tests: libgtest-dev libgmock-dev; benchmarks:
+# libhwy-dev libxxhash-dev libeigen3-dev; examples: nlohmann-json3-dev; tests: libgtest-dev libgmock-dev; benchmarks:
 # libbenchmark-dev). Nothing is downloaded and nothing is vendored.
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)

@@ -10,7 +10,7 @@ step() { printf '\n== %s\n' "$1"; }
 
 step "1/3 What the build needs"
 cmake/install_missing.sh cmake ninja-build g++ libabsl-dev libfmt-dev libsimdjson-dev libhwy-dev \
-  libxxhash-dev nlohmann-json3-dev
+  libxxhash-dev libeigen3-dev nlohmann-json3-dev
 
 step "2/3 Building build/release"
 cmake --preset release --log-level=WARNING > /dev/null

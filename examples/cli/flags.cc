@@ -233,6 +233,11 @@ constexpr Flag kOutputFlags[] = {
        flags.output = value;
        return !value.empty();
      }},
+    {"calibration", "FILE", "a file", "text to round int4 weights by, like what will be completed",
+     [](std::string_view value, Flags& flags) {
+       flags.calibration = value;
+       return !value.empty();
+     }},
 };
 
 const Flag* Find(std::span<const FlagGroup> groups, std::string_view name) {

@@ -35,7 +35,8 @@ struct Flags {
 
   codegen::Request request;  // how to complete; its prompt comes from the input above
 
-  std::string output;  // a folder to write
+  std::string output;       // a folder to write
+  std::string calibration;  // a file
 
   std::string dummy_weights;  // a config.json
   codegen::BenchmarkOptions bench;
@@ -59,7 +60,7 @@ FlagGroup TokenIdsFlags();   // token ids alone
 FlagGroup SpecialFlags();    // control strings in a text
 FlagGroup CompletionFlags();
 FlagGroup BenchFlags();
-FlagGroup OutputFlags();  // a folder to write
+FlagGroup OutputFlags();  // a folder to write, and how
 
 // Returns the values of `argv[1]` and on. Errors: INVALID_ARGUMENT, naming the flag, what it
 // expects and what it got.

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "command.h"
 #include "input.h"
@@ -55,8 +56,22 @@ std::string ToTable(const Json& result) {
   return table;
 }
 
-absl::Status Run(const Flags& flags) {
+// The flags with the text of --calibration, if it is given.
+absl::StatusOr<Flags> WithCalibration(Flags flags) {
+  if (flags.calibration.empty()) return flags;
+  absl::StatusOr<std::string> text = ReadFile(flags.calibration);
+  if (!text.ok()) return text.status();
+  if (text->empty())
+    return absl::InvalidArgumentError(fmt::format("{}: is empty", flags.calibration));
+  flags.load.calibration = *std::move(text);
+  return flags;
+}
+
+absl::Status Run(const Flags& given) {
   const auto start = std::chrono::steady_clock::now();
+  const absl::StatusOr<Flags> with_text = WithCalibration(given);
+  if (!with_text.ok()) return with_text.status();
+  const Flags& flags = *with_text;
   const absl::StatusOr<LoadedModel> loaded = LoadModel(flags);
   if (!loaded.ok()) return loaded.status();
   if (const absl::Status saved = loaded->model.Save(flags.output); !saved.ok()) return saved;
@@ -81,7 +96,9 @@ Command QuantizeCommand() {
           R"(Converts to --weights and --head-weights (auto keeps what is stored) and writes a folder of
 config.json, the tokenizer's files and one model.safetensors in the order in which weights are
 computed with: it loads several times as fast, and computes the same to the bit. The folder is made
-if it is not there; one that holds a model is left alone.
+if it is not there; one that holds a model is left alone. With --calibration int4 weights are rounded
+by what they are multiplied by while the model reads that text, at least 512 tokens of what it is
+going to complete: more than half of the divergence that int4 costs is saved, for more time once.
 --json prints {"output", "weights", "head_weights", "bytes_before", "bytes_after", "seconds",
   "fingerprint"}; bytes are those of the weight files.
 )",

@@ -9,6 +9,7 @@
 #include "cpu/cpu_device.h"
 #include "cpu/isa.h"
 #include "cpu/machine.h"
+#include "model/calibrated_loader.h"
 #include "model/executor_of.h"
 
 namespace codegen::api {
@@ -57,7 +58,7 @@ OnDevice Host(const std::shared_ptr<CpuHost>& host, model::Weights<cpu::CpuDevic
                   .peak = PeakName(host->device().KernelFor(format).activations)};
 }
 
-// `loader` is a Loader or a SavedLoader onto the device of `host`.
+// `loader` is a Loader, a CalibratedLoader or a SavedLoader onto the device of `host`.
 template <class Loader>
 absl::StatusOr<OnDevice> LoadWith(Loader& loader, model::Architecture architecture,
                                   const std::shared_ptr<CpuHost>& host) {
@@ -93,7 +94,13 @@ absl::StatusOr<std::shared_ptr<CpuHost>> MakeHost(const LoadOptions& options) {
 absl::StatusOr<OnDevice> LoadOnCpu(const LoadOptions& options, const model::TensorSource& source,
                                    model::RowInspector& inspector, const model::LoadPlan& plan) {
   CODEGEN_ASSIGN_OR_RETURN(const std::shared_ptr<CpuHost> host, MakeHost(options));
-  model::Loader<cpu::CpuDevice> loader(host->device(), source, inspector, plan);
+  cpu::CpuDevice& device = host->device();
+  if (plan.calibration.empty()) {
+    model::Loader<cpu::CpuDevice> loader(device, source, inspector, plan);
+    return LoadWith(loader, plan.config.architecture, host);
+  }
+  cpu::CpuDevice exact(device.pool(), {.level = device.kernels().level});
+  model::CalibratedLoader<cpu::CpuBackend> loader(device, exact, source, inspector, plan);
   return LoadWith(loader, plan.config.architecture, host);
 }
 

@@ -4,14 +4,17 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <set>
 #include <utility>
+#include <vector>
 
 #include "api/model_state.h"
 #include "base/check.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "checkpoint/checkpoint.h"
+#include "model/calibration.h"
 #include "model/saved_model.h"
 #include "model/tensor_source.h"
 #include "quant/format.h"
@@ -27,6 +30,11 @@ absl::Status CheckOptions(const LoadOptions& options) {
   if (options.qkv_groups < 0 || options.qkv_groups > Limits::width) {
     return absl::InvalidArgumentError(fmt::format("LoadOptions::qkv_groups is {}, allowed 0 to {}",
                                                   options.qkv_groups, Limits::width));
+  }
+  if (!options.calibration.empty() && options.weights != WeightFormat::kInt4) {
+    return absl::InvalidArgumentError(
+        fmt::format("LoadOptions::calibration is for weights in int4, not {}",
+                    WeightFormatName(options.weights)));
   }
   return absl::OkStatus();
 }
@@ -165,16 +173,36 @@ model::RowInspector::Finite FiniteOf(const LoadOptions& options) {
   return options.check_finite ? Finite::kRequire : Finite::kIgnore;
 }
 
+// The tokens of LoadOptions::calibration; none without a text.
+absl::StatusOr<std::vector<TokenId>> CalibrationOf(const LoadOptions& options,
+                                                   const std::optional<Tokenizer>& tokenizer) {
+  if (options.calibration.empty()) return std::vector<TokenId>();
+  if (!tokenizer)
+    return absl::InvalidArgumentError("LoadOptions::calibration needs a model with a tokenizer");
+  absl::StatusOr<std::vector<TokenId>> tokens = tokenizer->Encode(options.calibration);
+  if (!tokens.ok()) {
+    return absl::InvalidArgumentError(
+        fmt::format("LoadOptions::calibration: {}", std::string(tokens.status().message())));
+  }
+  if (std::ssize(*tokens) < Limits::least_calibration_tokens) {
+    return absl::InvalidArgumentError(
+        fmt::format("LoadOptions::calibration has {} tokens, expected at least {}", tokens->size(),
+                    Limits::least_calibration_tokens));
+  }
+  tokens->resize(std::min(tokens->size(), model::kMostCalibrationTokens));
+  return tokens;
+}
+
 // Moves the weights onto the device.
 absl::Status LoadWeights(const model::TensorSource& source, const LoadOptions& options,
                          Model::State& state) {
   const auto wanted = model::WantedFormats::From(options);
   CODEGEN_RETURN_IF_ERROR(Describe(source, wanted, options, state));
   model::RowInspector inspector(FiniteOf(options));
-  const model::LoadPlan plan{
-      .config = state.config,
-      .formats = wanted,
-      .on_tensor = ProgressOf(options, state.memory, state.info.weight_bytes)};
+  model::LoadPlan plan{.config = state.config,
+                       .formats = wanted,
+                       .on_tensor = ProgressOf(options, state.memory, state.info.weight_bytes)};
+  CODEGEN_ASSIGN_OR_RETURN(plan.calibration, CalibrationOf(options, state.tokenizer));
   CODEGEN_ASSIGN_OR_RETURN(state.on_device,
                            api::LoadOnCpu(Resolved(options), source, inspector, plan));
   state.info.cpu_features = state.on_device.cpu_features;

@@ -34,6 +34,11 @@ absl::StatusOr<LoadOptions> OptionsOfSaved(const model::SavedHeader& header,
                                            const LoadOptions& options) {
   CODEGEN_RETURN_IF_ERROR(CheckWanted("weights", options.weights, header.weights));
   CODEGEN_RETURN_IF_ERROR(CheckWanted("head_weights", options.head_weights, header.head_weights));
+  if (!options.calibration.empty()) {
+    return absl::InvalidArgumentError(
+        "LoadOptions::calibration is given, but the folder holds a saved model, whose weights are "
+        "rounded already; load the model it was made of");
+  }
   if (options.qkv_groups != 0 && options.qkv_groups != header.qkv_groups) {
     return absl::InvalidArgumentError(
         fmt::format("LoadOptions::qkv_groups is {}, but the folder holds a model saved with {}",

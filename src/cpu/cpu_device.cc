@@ -5,11 +5,11 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "cpu/isa.h"
 #include "cpu/pack.h"
-#include "quant/format.h"
 
 namespace codegen::cpu {
 namespace {
@@ -37,11 +37,8 @@ absl::StatusOr<AlignedBuffer> MakePadded(std::int64_t columns) {
 // A narrowed row: bf16 or int8 elements padded to 64 of them, then the sums of its groups, its
 // scale and its total; an odd number of lines, as for the rows themselves.
 std::int64_t NarrowElementBytes(std::int64_t columns) { return (columns + 63) / 64 * 128; }
-std::int64_t NarrowGroups(std::int64_t columns) {
-  return (columns + quant::kInt4Group - 1) / quant::kInt4Group;
-}
 std::int64_t NarrowRowBytes(std::int64_t columns) {
-  const std::int64_t sums = (NarrowGroups(columns) + 2) * kFloatBytes;
+  const std::int64_t sums = (quant::Int4Groups(columns) + 2) * kFloatBytes;
   return ((NarrowElementBytes(columns) + sums + 63) / 64 | 1) * 64;
 }
 
@@ -96,7 +93,7 @@ NarrowRow Tensor::narrow(std::int64_t t) const {
   std::byte* const row = narrow_.data() + t * narrow_stride_;
   std::byte* const sums = row + NarrowElementBytes(columns_);
   auto* const group_sums = reinterpret_cast<float*>(sums);
-  float* const scale = group_sums + NarrowGroups(columns_);
+  float* const scale = group_sums + quant::Int4Groups(columns_);
   return {.elements = row,
           .group_sums = group_sums,
           .scale = scale,
@@ -162,6 +159,32 @@ absl::StatusOr<Weight> CpuDevice::MakeWeight(const backend::MatrixSource& source
                             weight.panels.data() + first / kLine * weight.panel_bytes,
                             weight.scales.as<float>().data() + first);
       }));
+  return weight;
+}
+
+absl::StatusOr<Weight> CpuDevice::MakeWeight(const quant::Int4Source& source,
+                                             std::span<const float> bias) {
+  CODEGEN_DCHECK(source.rows > 0 && source.columns > 0);
+  CODEGEN_DCHECK(bias.empty() || static_cast<std::int64_t>(bias.size()) == source.rows);
+  Weight weight;
+  CODEGEN_RETURN_IF_ERROR(Allocate(
+      {.rows = source.rows, .columns = source.columns, .format = WeightFormat::kInt4}, weight));
+  std::ranges::copy(bias, weight.bias.as<float>().begin());
+  FirstFailure failure;
+  pool_.ParallelFor((source.rows + kLine - 1) / kLine, [&](std::int64_t panel) {
+    const std::int64_t first = panel * kLine;
+    const std::int64_t count = std::min<std::int64_t>(kLine, source.rows - first);
+    std::vector<std::uint8_t> codes(static_cast<std::size_t>(count * source.columns));
+    std::vector<quant::Int4Scale> scales(
+        static_cast<std::size_t>(count * quant::Int4Groups(source.columns)));
+    absl::Status status = source.read(first, count, codes, scales);
+    if (status.ok()) {
+      PackInt4Panel(codes, scales, source.columns,
+                    weight.panels.data() + panel * weight.panel_bytes);
+    }
+    failure.Report(first, std::move(status));
+  });
+  CODEGEN_RETURN_IF_ERROR(failure.Take());
   return weight;
 }
 

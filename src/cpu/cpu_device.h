@@ -22,6 +22,7 @@
 #include "cpu/kernels.h"
 #include "cpu/parts.h"
 #include "cpu/rotary.h"
+#include "quant/format.h"
 
 namespace codegen::cpu {
 
@@ -126,11 +127,12 @@ class CpuDevice {
   // The kernels for keys and values.
   const KvKernels& KernelsForKv() const;
 
-  // Errors of all: RESOURCE_EXHAUSTED naming the bytes; of the two that read a source, the status
+  // Errors of all: RESOURCE_EXHAUSTED naming the bytes; of those that read a source, the status
   // of its first row that failed. Requires: format is not kAuto; bias empty or [rows of source].
   absl::StatusOr<Tensor> MakeTensor(std::int64_t capacity, std::int64_t columns);
   absl::StatusOr<Weight> MakeWeight(const backend::MatrixSource& source,
                                     std::span<const float> bias, WeightFormat format);
+  absl::StatusOr<Weight> MakeWeight(const quant::Int4Source& source, std::span<const float> bias);
   absl::StatusOr<Embedding> MakeEmbedding(const backend::MatrixSource& source, WeightFormat format);
   absl::StatusOr<Norm> MakeNorm(std::span<const float> gain, std::span<const float> bias,
                                 float epsilon);

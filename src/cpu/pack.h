@@ -20,14 +20,26 @@
 #ifndef CODEGEN_CPU_PACK_H_
 #define CODEGEN_CPU_PACK_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "codegen/options.h"
+#include "quant/format.h"
 
 namespace codegen::cpu {
 
 // `format` is not kAuto, here and below.
 std::int64_t PanelBytes(WeightFormat format, std::int64_t inputs);
+
+// Puts the codes [kInt4Group] of one group of output `o`, and its scale, into the lines of the
+// group, which are zeroed.
+void PackInt4Group(const std::uint8_t* codes, quant::Int4Scale scale, std::int64_t o,
+                   std::byte* group);
+
+// The same for codes [outputs <= 16, inputs] and scales [outputs, groups], into a zeroed panel.
+void PackInt4Panel(std::span<const std::uint8_t> codes, std::span<const quant::Int4Scale> scales,
+                   std::int64_t inputs, std::byte* panel);
 
 // Rows of an embedding lie one after the other, in whole lines of 16 elements; int4 becomes int8.
 WeightFormat EmbeddingFormat(WeightFormat format);

@@ -17,7 +17,6 @@
 //
 #include <algorithm>
 #include <bit>
-#include <cstring>
 #include <limits>
 
 #include "cpu/pack.h"
@@ -280,30 +279,18 @@ quant::Int4Scale ToInt4(const float* group, std::int64_t count, std::uint8_t* q)
   return packed;
 }
 
-// Packs one group of one output; `group` has its lines.
-void PackInt4Group(const float* floats, std::int64_t count, std::int64_t o, std::byte* group) {
-  HWY_ALIGN std::uint8_t q[kGroup + kLine] = {};
-  auto* const halves = reinterpret_cast<std::uint16_t*>(group + kGroupLines * kLineBytes);
-  const bool finite = LargestMagnitude(floats, count) < kInfinity;
-  const quant::Int4Scale scale = finite ? ToInt4(floats, count, q) : quant::kNotFinite;
-  halves[o] = scale.scale;
-  halves[kLine + o] = scale.minimum;
-  std::fill(q + count, q + kGroup, std::uint8_t{0});
-  auto* const words = reinterpret_cast<std::uint32_t*>(group);
-  for (std::int64_t line = 0; line < kGroupLines; ++line) {
-    std::uint32_t low = 0;
-    std::uint32_t high = 0;
-    std::memcpy(&low, q + line * 8, sizeof(low));
-    std::memcpy(&high, q + line * 8 + 4, sizeof(high));
-    words[line * kLine + o] = low | high << 4;
-  }
-}
-
 void PackInt4(const float* rows, std::int64_t outputs, std::int64_t inputs, std::byte* panel) {
   for (std::int64_t first = 0; first < inputs; first += kGroup) {
     std::byte* const group = panel + first / kGroup * (kGroupLines + 1) * kLineBytes;
-    for (std::int64_t o = 0; o < outputs; ++o)
-      PackInt4Group(rows + o * inputs + first, std::min(kGroup, inputs - first), o, group);
+    const std::int64_t count = std::min(kGroup, inputs - first);
+    for (std::int64_t o = 0; o < outputs; ++o) {
+      HWY_ALIGN std::uint8_t q[kGroup + kLine] = {};
+      const float* const floats = rows + o * inputs + first;
+      const bool finite = LargestMagnitude(floats, count) < kInfinity;
+      const quant::Int4Scale scale = finite ? ToInt4(floats, count, q) : quant::kNotFinite;
+      std::fill(q + count, q + kGroup, std::uint8_t{0});
+      PackInt4Group(q, scale, o, group);
+    }
   }
 }
 

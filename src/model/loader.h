@@ -7,6 +7,7 @@
 #define CODEGEN_MODEL_LOADER_H_
 
 #include <functional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -23,31 +24,46 @@ struct LoadPlan {
   ModelConfig config = {};
   WantedFormats formats = {};
   std::function<void(std::int64_t elements)> on_tensor =
-      {};  // may be empty; called after each matrix
+      {};                                 // may be empty; called after each matrix
+  std::vector<TokenId> calibration = {};  // of CalibratedLoader; empty: as Loader does
 };
 
-template <backend::DeviceConcept D>
+// `Maker` makes the objects of D as D itself does, or in another way.
+template <backend::DeviceConcept D, class Maker = D>
 class Loader {
  public:
-  // All three must outlive the loader.
-  Loader(D& device, const TensorSource& source, RowInspector& inspector, const LoadPlan& plan)
-      : device_(device), source_(source), inspector_(inspector), plan_(plan) {}
+  // All four must outlive the loader.
+  Loader(Maker& maker, const TensorSource& source, RowInspector& inspector, const LoadPlan& plan)
+      : maker_(maker), source_(source), inspector_(inspector), plan_(plan) {}
 
   // Errors: as TensorSource::Open and the device's Make functions.
   template <class Layer>
   absl::StatusOr<Weights<D, Layer>> Load() {
+    return Load<Layer>(
+        [this](const typename D::Embedding&, int index) { return LoadLayer<Layer>(index); });
+  }
+
+  // The same with the layers that layer_of(embedding, index) returns, called in their order.
+  template <class Layer, class LayerOf>
+  absl::StatusOr<Weights<D, Layer>> Load(const LayerOf& layer_of) {
     const ModelConfig& config = plan_.config;
     const OuterNames names = Outer(config);
     CODEGEN_ASSIGN_OR_RETURN(auto embedding, Embedding(names.embedding));
     std::vector<Layer> layers;
     for (int i = 0; i < config.layers; ++i) {
-      CODEGEN_ASSIGN_OR_RETURN(Layer layer, LoadLayer(i, static_cast<Layer*>(nullptr)));
+      CODEGEN_ASSIGN_OR_RETURN(Layer layer, layer_of(std::as_const(embedding), i));
       layers.push_back(std::move(layer));
     }
     CODEGEN_ASSIGN_OR_RETURN(auto final_norm, Norm(names.final_gain, names.final_bias));
     CODEGEN_ASSIGN_OR_RETURN(auto head, Matrix(names.head, names.head_bias));
     return Weights<D, Layer>{config, std::move(embedding), std::move(layers), std::move(final_norm),
                              std::move(head)};
+  }
+
+  // One layer, its matrices made in the order of weight_table.h.
+  template <class Layer>
+  absl::StatusOr<Layer> LoadLayer(int index) {
+    return LoadLayer(index, static_cast<Layer*>(nullptr));
   }
 
  private:
@@ -100,19 +116,19 @@ class Loader {
   absl::StatusOr<typename D::Norm> Norm(const ExpectedTensor& gain, const ExpectedTensor& bias) {
     CODEGEN_ASSIGN_OR_RETURN(const std::vector<float> gains, Vector(gain));
     CODEGEN_ASSIGN_OR_RETURN(const std::vector<float> biases, Vector(bias));
-    return device_.MakeNorm(gains, biases, plan_.config.norm_epsilon);
+    return maker_.MakeNorm(gains, biases, plan_.config.norm_epsilon);
   }
 
   absl::StatusOr<typename D::Embedding> Embedding(const ExpectedTensor& tensor) {
     CODEGEN_ASSIGN_OR_RETURN(const backend::MatrixSource source, Open(tensor));
-    CODEGEN_ASSIGN_OR_RETURN(auto embedding, device_.MakeEmbedding(source, Format(tensor)));
+    CODEGEN_ASSIGN_OR_RETURN(auto embedding, maker_.MakeEmbedding(source, Format(tensor)));
     Report(source);
     return embedding;
   }
 
   absl::StatusOr<typename D::Weight> Weight(const backend::MatrixSource& source,
                                             std::span<const float> bias, WeightFormat format) {
-    CODEGEN_ASSIGN_OR_RETURN(auto weight, device_.MakeWeight(source, bias, format));
+    CODEGEN_ASSIGN_OR_RETURN(auto weight, maker_.MakeWeight(source, bias, format));
     Report(source);
     return weight;
   }
@@ -140,7 +156,7 @@ class Loader {
     if (plan_.on_tensor) plan_.on_tensor(source.rows * source.columns);
   }
 
-  D& device_;
+  Maker& maker_;
   const TensorSource& source_;
   RowInspector& inspector_;
   const LoadPlan& plan_;

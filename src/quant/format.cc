@@ -15,7 +15,6 @@ namespace codegen::quant {
 namespace {
 
 constexpr float kLargestInt8 = 127.0F;
-constexpr float kLargestInt4 = 15.0F;
 
 bool AllFinite(std::span<const float> values) {
   return std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
@@ -31,10 +30,8 @@ void RoundToInt4(std::span<float> row) {
   std::array<std::uint8_t, kInt4Group> q{};
   for (std::size_t first = 0; first < row.size(); first += q.size()) {
     const std::span<float> group = row.subspan(first, std::min(q.size(), row.size() - first));
-    const Int4Scale scale = QuantizeInt4(group, std::span(q).first(group.size()));
-    for (std::size_t i = 0; i < group.size(); ++i)
-      group[i] = static_cast<float>(q[i]) * tensor::FloatFromF16(scale.scale) +
-                 tensor::FloatFromF16(scale.minimum);
+    const Int4Grid grid(QuantizeInt4(group, std::span(q).first(group.size())));
+    for (std::size_t i = 0; i < group.size(); ++i) group[i] = grid.Value(q[i]);
   }
 }
 
@@ -89,7 +86,7 @@ float QuantizeInt8(std::span<const float> row, std::span<std::int8_t> q) {
 
 // The sums turn -0 into 0: which of the two is the least of a group is nobody's business.
 Int4Scale Int4Range::Whole() const {
-  return {.scale = tensor::F16FromFloat((largest - least) / kLargestInt4 + 0.0F),
+  return {.scale = tensor::F16FromFloat((largest - least) / 15 + 0.0F),
           .minimum = tensor::F16FromFloat(least + 0.0F)};
 }
 
@@ -112,14 +109,9 @@ Int4Scale QuantizeInt4(std::span<const float> group, std::span<std::uint8_t> q) 
   std::ranges::fill(q, std::uint8_t{0});
   if (!AllFinite(group)) return kNotFinite;
   const Int4Scale packed = ScaleOf(group);
-  const float scale = tensor::FloatFromF16(packed.scale);
-  const float minimum = tensor::FloatFromF16(packed.minimum);
-  if (scale == 0) return packed;
-  const float factor = 1 / scale;
-  for (std::size_t i = 0; i < group.size(); ++i) {
-    const float steps = std::nearbyint((group[i] - minimum) * factor);
-    q[i] = static_cast<std::uint8_t>(std::clamp(steps, 0.0F, kLargestInt4));
-  }
+  if (packed.scale == 0) return packed;
+  const Int4Grid grid(packed);
+  for (std::size_t i = 0; i < group.size(); ++i) q[i] = grid.Code(group[i]);
   return packed;
 }
 
@@ -132,7 +124,7 @@ std::int64_t MatrixBytes(WeightFormat format, std::int64_t rows, std::int64_t co
     case WeightFormat::kInt8:
       return rows * (columns + std::int64_t{sizeof(float)});
     case WeightFormat::kInt4:
-      return rows * ((columns + kInt4Group - 1) / kInt4Group) * kGroupBytes;
+      return rows * Int4Groups(columns) * kGroupBytes;
     case WeightFormat::kAuto:
     case WeightFormat::kF32:
       break;

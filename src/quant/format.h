@@ -20,12 +20,17 @@
 #ifndef CODEGEN_QUANT_FORMAT_H_
 #define CODEGEN_QUANT_FORMAT_H_
 
+#include <absl/status/status.h>
+
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdint>
+#include <functional>
 #include <span>
 
 #include "codegen/options.h"
+#include "tensor/half.h"
 
 namespace codegen::quant {
 
@@ -47,6 +52,28 @@ struct Int4Scale {
 
 // Of a group whose elements are not all finite: NaN.
 inline constexpr Int4Scale kNotFinite = {.scale = 0x7E00, .minimum = 0x7E00};
+
+// The 16 numbers of a group.
+class Int4Grid {
+ public:
+  explicit Int4Grid(Int4Scale packed)
+      : scale_(tensor::FloatFromF16(packed.scale)),
+        minimum_(tensor::FloatFromF16(packed.minimum)),
+        factor_(scale_ == 0 ? 0.0F : 1 / scale_) {}
+
+  bool IsFinite() const { return std::isfinite(scale_) && std::isfinite(minimum_); }
+  // q of the nearest one.
+  std::uint8_t Code(float value) const {
+    const float steps = std::nearbyint((value - minimum_) * factor_);
+    return static_cast<std::uint8_t>(std::clamp(steps, 0.0F, 15.0F));
+  }
+  float Value(std::uint8_t code) const { return static_cast<float>(code) * scale_ + minimum_; }
+
+ private:
+  float scale_;
+  float minimum_;
+  float factor_;  // 0: every code is 0
+};
 
 // The fit of scale and minimum. An element becomes its position in the range of its group, an
 // integer from 0 to kLastPosition. Positions are rounded to levels in a few ways that cut a little
@@ -132,6 +159,21 @@ class Int4Fit {
 // Rounds a group, or what is left of one at the end of a row, to [0, 15]. Elements that are not
 // finite give a scale that is not. Requires: q.size() == group.size() <= kInt4Group.
 Int4Scale QuantizeInt4(std::span<const float> group, std::span<std::uint8_t> q);
+
+constexpr std::int64_t Int4Groups(std::int64_t columns) {
+  return (columns + kInt4Group - 1) / kInt4Group;
+}
+
+// A matrix [rows, columns] that was rounded to int4 by other means. `read` writes rows [first,
+// first + count): codes [count, columns] in [0, 15], scales [count, Int4Groups(columns)]; it may be
+// called from several threads at once.
+struct Int4Source {
+  std::int64_t rows = 0;
+  std::int64_t columns = 0;
+  std::function<absl::Status(std::int64_t first, std::int64_t count, std::span<std::uint8_t> codes,
+                             std::span<Int4Scale> scales)>
+      read = {};
+};
 
 // What a matrix [rows, columns] takes in `format`, scales included, padding not. Requires: not
 // kAuto.

@@ -4,8 +4,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <string>
+#include <vector>
 
+#include "base/file.h"
 #include "cli/model_folder.h"
 #include "cli/program.h"
 
@@ -59,6 +63,54 @@ TEST(Quantize, WritesAFolderThatCompletesTheSame) {
   EXPECT_EQ(got.out, wanted.out);
   const Json info = OutputOf(RunProgram({"info", "--model", output, "--json"}));
   EXPECT_EQ(info["weights"], "int8");
+}
+
+TEST(Quantize, RoundsByATextForCalibration) {
+  const ScratchFolder around;
+  const std::string shipped = CODEGEN_SOURCE_DIR "/examples/models/codegen-tiny-python";
+  const std::string text = CODEGEN_SOURCE_DIR "/examples/models/train.py";
+  const std::vector<std::string> command = {"quantize",  "--model", shipped,
+                                            "--weights", "int4",    "--output"};
+  const auto quantize = [&](const std::string& output, std::vector<std::string> more) {
+    more.insert(more.begin(), command.begin(), command.end());
+    more.insert(more.begin() + std::ssize(command), output);
+    const Outcome outcome = RunProgram(more);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return *base::ReadFile(output + "/model.safetensors", 1 << 30);
+  };
+
+  const std::string calibrated = quantize(around.path() + "/calibrated", {"--calibration", text});
+
+  const std::string plain = quantize(around.path() + "/plain", {});
+  EXPECT_EQ(calibrated.size(), plain.size());
+  EXPECT_FALSE(calibrated == plain);
+}
+
+TEST(Quantize, NamesTheTextItCannotRead) {
+  const ModelFolder model;
+  const ScratchFolder around;
+  const std::string empty = around.path() + "/empty.txt";
+  std::ofstream(empty).close();
+  for (const std::string& text : {empty, around.path() + "/missing.txt"}) {
+    const Outcome outcome = RunProgram({"quantize", "--model", model.path(), "--weights", "int4",
+                                        "--calibration", text, "--output", around.path() + "/x"});
+
+    EXPECT_EQ(outcome.exit_code, 1);
+    EXPECT_THAT(outcome.err, HasSubstr(text));
+    EXPECT_FALSE(std::filesystem::exists(around.path() + "/x"));
+  }
+}
+
+TEST(Quantize, SaysWhatCalibrationIsFor) {
+  const ModelFolder model;
+  const ScratchFolder around;
+
+  const Outcome outcome = RunProgram(
+      {"quantize", "--model", model.path(), "--weights", "int8", "--calibration",
+       CODEGEN_SOURCE_DIR "/examples/models/train.py", "--output", around.path() + "/x"});
+
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("INVALID_ARGUMENT: LoadOptions::calibration"));
 }
 
 TEST(Quantize, WritesOverNothing) {

@@ -17,6 +17,8 @@
 #include "codegen/options.h"
 #include "cpu/cpu_testing.h"
 #include "cpu/machine.h"
+#include "quant/format.h"
+#include "tensor/half.h"
 
 namespace codegen::cpu {
 namespace {
@@ -83,6 +85,62 @@ TEST(CpuDevice, ReturnsTheFirstFailureOfASource) {
     EXPECT_EQ(cpu.device.MakeEmbedding(FailingSource(), WeightFormat::kF16).status(),
               absl::DataLossError("row 40"));
   }
+}
+
+// Codes and scales that tell their places.
+quant::Int4Source Int4SourceOf(std::int64_t rows, std::int64_t columns) {
+  return {.rows = rows,
+          .columns = columns,
+          .read = [columns](std::int64_t first, std::int64_t, std::span<std::uint8_t> codes,
+                            std::span<quant::Int4Scale> scales) {
+            for (std::size_t i = 0; i < codes.size(); ++i)
+              codes[i] =
+                  static_cast<std::uint8_t>((static_cast<std::size_t>(first * columns) + i) % 13);
+            for (std::size_t i = 0; i < scales.size(); ++i) {
+              const auto place =
+                  static_cast<float>(first * quant::Int4Groups(columns)) + static_cast<float>(i);
+              scales[i] = {.scale = tensor::F16FromFloat(0.25F),
+                           .minimum = tensor::F16FromFloat(place)};
+            }
+            return absl::OkStatus();
+          }};
+}
+
+TEST(CpuDevice, MultipliesByGivenCodes) {
+  constexpr std::int64_t kRows = 37;
+  constexpr std::int64_t kColumns = 200;
+  for (const int threads : {1, 3}) {
+    Cpu cpu(threads);
+    std::vector<float> bias(kRows);
+    for (std::size_t i = 0; i < bias.size(); ++i) bias[i] = static_cast<float>(i);
+    const Weight weight = Take(cpu.device.MakeWeight(Int4SourceOf(kRows, kColumns), bias));
+    std::vector<float> one(kColumns);
+    one[150] = 1;
+    const Tensor x = Upload(cpu.device, one, kColumns);
+    Tensor y = Take(cpu.device.MakeTensor(1, kRows));
+    y.SetRows(1);
+
+    cpu.backend.Linear(x, weight, backend::Then::kStore, y);
+
+    const std::vector<float> outputs = Download(cpu.device, y);
+    for (std::int64_t row = 0; row < kRows; ++row) {
+      const auto code = static_cast<float>((row * kColumns + 150) % 13);
+      const auto minimum = static_cast<float>(row * 2 + 1);
+      EXPECT_EQ(outputs[static_cast<std::size_t>(row)],
+                code * 0.25F + minimum + static_cast<float>(row));
+    }
+  }
+}
+
+TEST(CpuDevice, ReturnsTheFirstFailureOfGivenCodes) {
+  Cpu cpu(3);
+  quant::Int4Source source = Int4SourceOf(100, 8);
+  source.read = [](std::int64_t first, std::int64_t, std::span<std::uint8_t>,
+                   std::span<quant::Int4Scale>) {
+    return first < 32 ? absl::OkStatus() : absl::DataLossError(std::to_string(first));
+  };
+
+  EXPECT_EQ(cpu.device.MakeWeight(source, {}).status(), absl::DataLossError("32"));
 }
 
 TEST(CpuDevice, ReadsEveryRowOfASourceOnce) {

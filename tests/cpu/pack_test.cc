@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -168,6 +169,32 @@ TEST_P(Pack, KeepsToItForStrangeGroups) {
     for (float& value : matrix.rows)
       if (std::abs(value) > 60000 && std::isfinite(value)) value = 60000;
     ExpectPacked(KernelsOf(GetParam()), matrix, WeightFormat::kInt4);
+  }
+}
+
+TEST(PackInt4Panel, PutsGivenCodesWhereRoundedOnesGo) {
+  std::mt19937 random(3);
+  for (const std::int64_t inputs : {1, 4, 9, 127, 128, 129, 300}) {
+    for (const std::int64_t outputs : {1, 5, 16}) {
+      const Matrix matrix = RandomMatrix(outputs, inputs, random);
+      std::vector<std::uint8_t> codes(matrix.rows.size());
+      std::vector<quant::Int4Scale> scales;
+      for (std::int64_t o = 0; o < outputs; ++o) {
+        for (std::int64_t first = 0; first < inputs; first += quant::kInt4Group) {
+          const auto count = static_cast<std::size_t>(std::min(quant::kInt4Group, inputs - first));
+          const auto begin = static_cast<std::size_t>(o * inputs + first);
+          scales.push_back(quant::QuantizeInt4(std::span(matrix.rows).subspan(begin, count),
+                                               std::span(codes).subspan(begin, count)));
+        }
+      }
+      auto buffer = Take(base::AlignedBuffer::Make(PanelBytes(WeightFormat::kInt4, inputs)));
+
+      PackInt4Panel(codes, scales, inputs, buffer.data());
+
+      const Panel expected = Expected(matrix, WeightFormat::kInt4);
+      EXPECT_TRUE(std::equal(expected.bytes.begin(), expected.bytes.end(), buffer.data()))
+          << outputs << " x " << inputs;
+    }
   }
 }
 
