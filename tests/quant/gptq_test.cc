@@ -111,7 +111,7 @@ Matrix UpperCholesky(const Matrix& m) {
   return u;
 }
 
-struct Rounded {
+struct RoundedMatrix {
   std::vector<std::uint8_t> codes;
   std::vector<Int4Scale> scales;
 
@@ -122,7 +122,7 @@ struct Rounded {
   }
 };
 
-Rounded RoomFor(const Matrix& w) {
+RoundedMatrix RoomFor(const Matrix& w) {
   return {std::vector<std::uint8_t>(w.elements.size()),
           std::vector<Int4Scale>(static_cast<std::size_t>(w.rows * Int4Groups(w.columns)))};
 }
@@ -136,9 +136,9 @@ Int4Scale ScaleOf(const Matrix& w, std::int64_t row, std::int64_t first) {
   return QuantizeInt4(group, ignored);
 }
 
-Rounded PaperRound(Matrix w, const Matrix& h) {
+RoundedMatrix PaperRound(Matrix w, const Matrix& h) {
   const Matrix u = UpperCholesky(Inverse(Damped(h)));
-  Rounded rounded = RoomFor(w);
+  RoundedMatrix rounded = RoomFor(w);
   for (std::int64_t row = 0; row < w.rows; ++row) {
     Int4Scale scale;
     for (std::int64_t j = 0; j < w.columns; ++j) {
@@ -157,8 +157,8 @@ Rounded PaperRound(Matrix w, const Matrix& h) {
   return rounded;
 }
 
-Rounded RoundEach(const Matrix& w) {
-  Rounded rounded = RoomFor(w);
+RoundedMatrix RoundEach(const Matrix& w) {
+  RoundedMatrix rounded = RoomFor(w);
   const std::vector<float> floats = w.Floats();
   for (std::int64_t i = 0; i < std::ssize(rounded.scales); ++i) {
     const std::int64_t groups = Int4Groups(w.columns);
@@ -178,14 +178,14 @@ absl::StatusOr<Gptq> GptqOf(const Matrix& x, int threads) {
   return Gptq::Create(*std::move(hessian), **pool);
 }
 
-Rounded GptqRound(const Matrix& w, const Matrix& x, int threads = 2) {
+RoundedMatrix GptqRound(const Matrix& w, const Matrix& x, int threads = 2) {
   const auto gptq = GptqOf(x, threads);
-  Rounded rounded = RoomFor(w);
+  RoundedMatrix rounded = RoomFor(w);
   gptq->Round(w.Floats(), rounded.codes, rounded.scales);
   return rounded;
 }
 
-void ExpectSame(const Rounded& a, const Rounded& b) {
+void ExpectSame(const RoundedMatrix& a, const RoundedMatrix& b) {
   EXPECT_EQ(a.codes, b.codes);
   ASSERT_EQ(a.scales.size(), b.scales.size());
   for (std::size_t i = 0; i < a.scales.size(); ++i) {
@@ -195,7 +195,7 @@ void ExpectSame(const Rounded& a, const Rounded& b) {
 }
 
 // Of the outputs, squared and summed over inputs with this H.
-double OutputError(const Matrix& w, const Rounded& rounded, const Matrix& h) {
+double OutputError(const Matrix& w, const RoundedMatrix& rounded, const Matrix& h) {
   double sum = 0;
   for (std::int64_t row = 0; row < w.rows; ++row) {
     const auto error = [&](std::int64_t j) {
@@ -215,7 +215,7 @@ TEST(Gptq, RoundsAsThePaperDoes) {
     const Matrix x = Correlated(inputs + 20, inputs, random);
     const Matrix w = Normal(5, inputs, random);
 
-    const Rounded rounded = GptqRound(w, x);
+    const RoundedMatrix rounded = GptqRound(w, x);
 
     ExpectSame(rounded, PaperRound(w, HessianOf(x)));
   }
@@ -257,9 +257,9 @@ TEST(Gptq, LeavesInputsThatAreAlwaysZeroToThemselves) {
   for (std::int64_t t = 0; t < x.rows; ++t) x.at(t, 60) = x.at(t, 127) = 0;
   const Matrix w = Normal(4, x.columns, random);
 
-  const Rounded rounded = GptqRound(w, x);
+  const RoundedMatrix rounded = GptqRound(w, x);
 
-  const Rounded each = RoundEach(w);
+  const RoundedMatrix each = RoundEach(w);
   for (std::int64_t row = 0; row < w.rows; ++row) {
     for (const std::int64_t column : {60, 127})
       EXPECT_EQ(rounded.Value(row, column, 128), each.Value(row, column, 128));
@@ -271,7 +271,7 @@ TEST(Gptq, IsTheSameOnAnyNumberOfThreads) {
   std::mt19937 random(6);
   const Matrix x = Correlated(100, 700, random);
   const Matrix w = Normal(6, x.columns, random);
-  const Rounded alone = GptqRound(w, x, 1);
+  const RoundedMatrix alone = GptqRound(w, x, 1);
 
   for (const int threads : {2, 3, 8}) ExpectSame(GptqRound(w, x, threads), alone);
 }
@@ -288,7 +288,7 @@ TEST(Gptq, SumsInputsOfSeveralCalls) {
                                            static_cast<std::size_t>(count * x.columns)),
                  **pool);
   const auto gptq = Gptq::Create(*std::move(hessian), **pool);
-  Rounded rounded = RoomFor(w);
+  RoundedMatrix rounded = RoomFor(w);
 
   gptq->Round(w.Floats(), rounded.codes, rounded.scales);
 
@@ -299,11 +299,11 @@ TEST(Gptq, RoundsARowByItselfAsAmongOthers) {
   std::mt19937 random(8);
   const Matrix x = Correlated(100, 200, random);
   const Matrix w = Normal(16, x.columns, random);
-  const Rounded together = GptqRound(w, x);
+  const RoundedMatrix together = GptqRound(w, x);
   const auto gptq = GptqOf(x, 1);
   const std::vector<float> floats = w.Floats();
 
-  Rounded alone = RoomFor(w);
+  RoundedMatrix alone = RoomFor(w);
   for (std::size_t row = 0; row < 16; ++row)
     gptq->Round(std::span(floats).subspan(row * 200, 200),
                 std::span(alone.codes).subspan(row * 200, 200),
@@ -321,7 +321,7 @@ TEST(Gptq, KeepsWeightsThatAreNotFiniteToTheirGroup) {
   w.at(1, 131) = std::numeric_limits<double>::infinity();
   w.at(2, 132) = 1e30;
 
-  const Rounded rounded = GptqRound(w, x);
+  const RoundedMatrix rounded = GptqRound(w, x);
 
   for (std::int64_t row = 0; row < w.rows; ++row) {
     for (std::int64_t group = 0; group < 3; ++group) {
