@@ -22,8 +22,9 @@
 namespace codegen::cpu {
 namespace {
 
-constexpr WeightFormat kFormats[] = {WeightFormat::kF32, WeightFormat::kBf16, WeightFormat::kF16,
-                                     WeightFormat::kInt8, WeightFormat::kInt4};
+constexpr WeightFormat kPackedFormats[] = {WeightFormat::kF32, WeightFormat::kBf16,
+                                           WeightFormat::kF16, WeightFormat::kInt8,
+                                           WeightFormat::kInt4};
 
 struct Matrix {
   std::int64_t outputs = 0;
@@ -148,7 +149,7 @@ TEST_P(Pack, IsThePageOfTheFormats) {
        {1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 63, 64, 65, 100, 511, 512, 513, 600, 1027}) {
     for (const std::int64_t outputs : {1, 2, 15, 16}) {
       const Matrix matrix = RandomMatrix(outputs, inputs, random);
-      for (const WeightFormat format : kFormats)
+      for (const WeightFormat format : kPackedFormats)
         ExpectPacked(KernelsOf(GetParam()), matrix, format);
     }
   }
@@ -156,7 +157,7 @@ TEST_P(Pack, IsThePageOfTheFormats) {
 
 TEST_P(Pack, KeepsToItForStrangeNumbers) {
   for (const std::int64_t inputs : {1, 2, 16, 33, 64, 515}) {
-    for (const WeightFormat format : kFormats) {
+    for (const WeightFormat format : kPackedFormats) {
       if (format == WeightFormat::kInt4) continue;  // not beyond the range of its scales
       ExpectPacked(KernelsOf(GetParam()), StrangeMatrix(inputs), format);
     }
@@ -202,7 +203,7 @@ TEST_P(Pack, RoundsEmbeddingRows) {
   std::mt19937 random(2);
   for (const std::int64_t count : {1, 8, 15, 16, 17, 64, 515}) {
     const std::vector<float> row = RandomFloats(count, random);
-    for (const WeightFormat format : kFormats) {
+    for (const WeightFormat format : kPackedFormats) {
       auto out = Take(base::AlignedBuffer::Make(EmbeddingRowBytes(format, count)));
 
       const float scale =
