@@ -23,7 +23,7 @@ namespace codegen::cpu {
 
 // `line`: what is multiplied now of one of kStreams panels.
 template <int kStreams>
-inline void PrefetchWeights(const std::byte* line) {
+[[gnu::always_inline]] inline void PrefetchWeights(const std::byte* line) {
   __builtin_prefetch(line + 4096, 0, 2);
   if constexpr (kStreams <= 2) __builtin_prefetch(line + 1024, 0, 3);
 }
