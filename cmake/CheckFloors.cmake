@@ -32,7 +32,7 @@ set(rank_metrics 40)
 set(rank_runtime 41)
 set(rank_api 50)
 set(rank_serve 50)
-set(value_types "codegen/(options|request|export)\\.h")
+set(value_types "codegen/(options|request|metrics|export)\\.h")
 set(device_free "runtime|kv|sample|metrics")
 set(host_headers "[a-z_]+|absl/(status|time)/[a-z_]+\\.h|absl/types/span\\.h")
 

@@ -9,6 +9,7 @@
 #define CODEGEN_CODEGEN_H_
 
 #include "codegen/benchmark.h"    // IWYU pragma: export
+#include "codegen/metrics.h"      // IWYU pragma: export
 #include "codegen/model.h"        // IWYU pragma: export
 #include "codegen/options.h"      // IWYU pragma: export
 #include "codegen/request.h"      // IWYU pragma: export

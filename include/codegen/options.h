@@ -4,10 +4,13 @@
 #ifndef CODEGEN_OPTIONS_H_
 #define CODEGEN_OPTIONS_H_
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace codegen {
 
@@ -173,6 +176,75 @@ struct SessionOptions {
   int prefill_chunk = 256;
 };
 
+// What becomes of memory that runs short.
+enum class KvPolicy {
+  // Requests start with the memory for their prompt; when it runs out, the least urgent, newest one
+  // gives its memory back and is computed again later, to the same bytes. Fills the memory best.
+  kPreempt,
+  // Requests start when there is memory for all they may ever need. Nothing is computed twice.
+  kReserve,
+};
+
+// When waiting requests join the batch.
+enum class BatchMode {
+  kContinuous,  // at every step, as soon as there is room
+  kStatic,      // when the batch before has ended, all together
+};
+
+// Dynamic batching, after Triton's: waiting requests start when as many wait as one of the
+// preferred sizes or the greatest batch, or when the oldest has waited for the window. In a
+// continuous batch this holds only while nothing runs: a running batch takes in what comes.
+struct BatchPolicy {
+  BatchMode mode = BatchMode::kContinuous;
+  // Since the arrival of the oldest. 0 starts whatever waits. At most a minute.
+  std::chrono::microseconds window = {};
+  // Each in [1, max_batch]; the largest that is reached is started, exactly.
+  std::vector<int> preferred = {};
+};
+
+// What Submit does with a deadline.
+enum class Admission {
+  kAll,       // accepts every request that is not late yet
+  kFeasible,  // refuses what the engine, by its own measurements, would not finish in time
+};
+
+struct BatcherOptions {
+  // Samples computed in one step at most, in [1, 1024].
+  int max_batch = 64;
+  // Tokens computed in one step at most, prompts and continuations together: what a long prompt can
+  // delay the others by. In [max_batch, 8192].
+  int step_tokens = 512;
+  // Memory for keys and values, all of it taken by Create. At least one context of the model (or
+  // what `context_tokens` says); 0 takes 16 contexts, but at most a quarter of the machine's memory.
+  std::int64_t kv_bytes = 0;
+  // Longest prompt and completion together; 0 is the model's context.
+  int context_tokens = 0;
+  // Tokens of one block of that memory, the unit of sharing: 16, 32, 64 or 128.
+  int block_tokens = 16;
+  KvPolicy kv_policy = KvPolicy::kPreempt;
+  // Share of the blocks that finished requests of one cache_salt may leave behind for their
+  // prefixes, in [0, 1]; 0 keeps none. Kept blocks give way to running requests.
+  double prefix_cache_quota = 0.5;
+  BatchPolicy policy = {};
+
+  // Requests that may wait, and bytes of their prompts; beyond, Submit refuses.
+  int queue_requests = 1024;
+  std::int64_t queue_bytes = std::int64_t{64} << 20;
+  // A request that has waited so long goes before all priorities.
+  std::chrono::milliseconds ageing = std::chrono::seconds(2);
+  // `done_by` of requests that give none, from their arrival; 0 is never.
+  std::chrono::milliseconds default_timeout = {};
+  Admission admission = Admission::kAll;
+
+  // Tokens that a callback may lag behind before its request pauses, at least 1.
+  int output_tokens = 1024;
+  // A step of the device that takes longer has failed, and the engine with it.
+  std::chrono::milliseconds step_timeout = std::chrono::seconds(30);
+  // Gets events in Chrome's trace format, one JSON object a call: steps, and the phases of requests.
+  // Called on threads of the batcher, one call at a time; must not throw.
+  std::function<void(std::string_view event)> trace = {};
+};
+
 // Every bound that the library enforces on what it is given. Exceeding one is INVALID_ARGUMENT or
 // RESOURCE_EXHAUSTED, naming the field and the limit.
 struct Limits {
@@ -180,6 +252,9 @@ struct Limits {
   static constexpr int stop_strings = 64;
   static constexpr int stop_string_bytes = 1024;
   static constexpr int stop_tokens = 1024;
+  static constexpr int samples = 16;
+  static constexpr int priority = 100;
+  static constexpr int cache_salt_bytes = 256;
   static constexpr std::int64_t prompt_bytes = std::int64_t{64} << 20;
   static constexpr int least_calibration_tokens = 512;
   static constexpr std::int64_t config_bytes = std::int64_t{1} << 20;

@@ -7,11 +7,17 @@
 #ifndef CODEGEN_REQUEST_H_
 #define CODEGEN_REQUEST_H_
 
+#include <absl/status/status.h>
+
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 namespace codegen {
+
+// The only clock of the library: steady, so that setting the time of day changes nothing.
+using Time = std::chrono::steady_clock::time_point;
 
 // Index of a token in the model's vocabulary: a row of its embedding. Never negative in valid data.
 using TokenId = std::int32_t;
@@ -59,19 +65,44 @@ struct Request {
   // Random numbers depend on (seed, position) alone: the same request gives the same tokens,
   // whatever runs beside it.
   std::uint64_t seed = 0;
+  // How many completions of the prompt to draw, in [1, Limits::samples]. The prompt is computed
+  // once. The first is what n = 1 gives, the others draw with seeds that depend on (seed, number)
+  // alone. A Session draws one.
+  int n = 1;
 
   Stop stop = {};
+
+  // When an answer is still of use; Time::max() is always. A completion whose first token is not
+  // there by `first_token_by`, or that has not ended by `done_by`, ends within one step with what
+  // it has: FinishReason::kDeadline, DEADLINE_EXCEEDED. A Batcher refuses what is already late.
+  Time first_token_by = Time::max();
+  Time done_by = Time::max();
+
+  // The rest is for a Batcher; a Session alone does not look at it.
+
+  // Requests of a lower number are served first, in [-100, 100]; equal ones in order of arrival.
+  // BatcherOptions::ageing bounds how long the others can be kept waiting.
+  int priority = 0;
+  // Requests share the keys and values of a common prefix only if their salts are equal, so that
+  // one tenant cannot learn from the latency of its requests what another has asked. Any bytes, at
+  // most Limits::cache_salt_bytes.
+  std::string cache_salt = {};
 };
+
+// What a callback wants next.
+enum class Next { kContinue, kCancel };
 
 // Why a completion ended.
 enum class FinishReason {
   kStop,       // a stop string or stop token
   kLength,     // max_new_tokens reached, or the context is full
   kEos,        // the model produced its end-of-text token
-  kCancelled,  // Session::Cancel, or the callback returned kCancel
+  kCancelled,  // by the host: Cancel, a callback that returned kCancel, a handle that was destroyed
+  kDeadline,   // Request::first_token_by or done_by passed
+  kError,      // Completion::status says which
 };
 
-// "stop", "length", "eos" or "cancelled".
+// "stop", "length", "eos", "cancelled", "deadline" or "error".
 constexpr const char* FinishReasonName(FinishReason reason) {
   switch (reason) {
     case FinishReason::kStop:
@@ -82,6 +113,10 @@ constexpr const char* FinishReasonName(FinishReason reason) {
       return "eos";
     case FinishReason::kCancelled:
       return "cancelled";
+    case FinishReason::kDeadline:
+      return "deadline";
+    case FinishReason::kError:
+      return "error";
   }
   return "";
 }
@@ -99,14 +134,33 @@ struct Timings {
   double decode_s = 0;   // from the first token to the last
 };
 
-// The result of a request.
-struct Completion {
+// When things happened to a request of a Batcher; Time() for what did not.
+struct Timeline {
+  Time queued = {};       // accepted by Submit
+  Time scheduled = {};    // first given memory and a place in a step
+  Time first_token = {};  // the first token was drawn
+  Time done = {};         // nothing more came
+  int preemptions = 0;    // how often its memory was taken away, and its tokens computed again
+};
+
+// One of the completions of a prompt.
+struct Sample {
   std::string text = {};  // valid UTF-8; empty if the model has no tokenizer
   // Every token sampled, without the stop token or end-of-text that ended it.
   std::vector<TokenId> token_ids = {};
   FinishReason finish_reason = FinishReason::kLength;
-  Usage usage = {};
+};
+
+// The result of a request: the first sample, and what is said of all of them.
+struct Completion : Sample {
+  std::vector<Sample> more = {};  // the second to Request::n-th
+  // OK if every sample ended by itself (kStop, kLength, kEos), else why one did not: CANCELLED,
+  // DEADLINE_EXCEEDED, UNKNOWN (a callback threw), INTERNAL (the model produced NaN), UNAVAILABLE
+  // (the engine failed or stopped). The samples hold what there was until then.
+  absl::Status status = {};
+  Usage usage = {};  // completion_tokens counts all samples
   Timings timings = {};
+  Timeline timeline = {};
 };
 
 // The result of scoring: how likely the model finds given tokens.

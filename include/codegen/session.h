@@ -24,9 +24,6 @@
 
 namespace codegen {
 
-// What a callback wants next.
-enum class Next { kContinue, kCancel };
-
 // Receives each piece of text as soon as it is certain: whole code points, nothing of a stop
 // string. The pieces joined are Completion::text. Called on the thread that called Complete.
 using TextCallback = std::function<Next(std::string_view text)>;

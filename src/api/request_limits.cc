@@ -44,6 +44,20 @@ absl::Status CheckSampling(const Request& request) {
   return absl::OkStatus();
 }
 
+absl::Status CheckServing(const Request& request) {
+  if (request.n < 1 || request.n > Limits::samples)
+    return Invalid("n is {}, allowed 1 to {}", request.n, Limits::samples);
+  if (request.priority < -Limits::priority || request.priority > Limits::priority) {
+    return Invalid("priority is {}, allowed {} to {}", request.priority, -Limits::priority,
+                   Limits::priority);
+  }
+  if (request.cache_salt.size() > Limits::cache_salt_bytes) {
+    return Invalid("cache_salt has {} bytes, limit {}", request.cache_salt.size(),
+                   Limits::cache_salt_bytes);
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckStopStrings(const std::vector<std::string>& strings) {
   if (strings.size() > Limits::stop_strings) {
     return Invalid("stop.strings has {} entries, limit {}", strings.size(), Limits::stop_strings);
@@ -82,6 +96,7 @@ absl::Status CheckTokenIds(std::span<const TokenId> ids, const char* field, int 
 absl::Status CheckRequest(const Request& request, int vocabulary) {
   CODEGEN_RETURN_IF_ERROR(CheckPrompt(request));
   CODEGEN_RETURN_IF_ERROR(CheckSampling(request));
+  CODEGEN_RETURN_IF_ERROR(CheckServing(request));
   CODEGEN_RETURN_IF_ERROR(CheckStopStrings(request.stop.strings));
   CODEGEN_RETURN_IF_ERROR(CheckStopTokens(request.stop.tokens, vocabulary));
   return request.prompt_ids.empty() ? absl::OkStatus()

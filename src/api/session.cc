@@ -14,9 +14,10 @@
 #include <vector>
 
 #include "api/model_state.h"
+#include "api/prompt.h"
 #include "api/request_limits.h"
+#include "api/text_output.h"
 #include "base/check.h"
-#include "sample/stop.h"
 
 namespace codegen {
 namespace {
@@ -31,58 +32,51 @@ double SecondsBetween(Clock::time_point begin, Clock::time_point end) {
 // vocabulary.
 constexpr int kScoreRows = 64;
 
+bool IsLate(const Request& request, const Completion& completion, Clock::time_point now) {
+  return now >= request.done_by ||
+         (completion.token_ids.empty() && now >= request.first_token_by);
+}
+
+// Why a completion is not whole.
+absl::Status StatusOf(FinishReason reason) {
+  if (reason == FinishReason::kCancelled) return absl::CancelledError("cancelled by the host");
+  if (reason == FinishReason::kDeadline)
+    return absl::DeadlineExceededError("first_token_by or done_by has passed");
+  return absl::OkStatus();
+}
+
 bool Contains(const std::vector<TokenId>& ids, TokenId id) {
   return std::ranges::find(ids, id) != ids.end();
 }
 
-// Text on its way from tokens to the callback: whole code points, nothing of a stop string.
-class TextOutput {
+// Hands text to the session's callback as it becomes certain.
+class Streamed {
  public:
-  TextOutput(const std::optional<Tokenizer>& tokenizer, const Stop& stop,
-             const TextCallback& on_text)
-      : decoder_(tokenizer ? std::optional(tokenizer->Stream()) : std::nullopt),
-        stop_(stop.strings),
-        on_text_(on_text) {}
+  Streamed(const std::optional<Tokenizer>& tokenizer, const Stop& stop, const TextCallback& on_text)
+      : output_(tokenizer, stop), on_text_(on_text) {}
 
   // Returns whether the text has reached a stop string.
-  absl::StatusOr<bool> Add(TokenId id) {
-    if (!decoder_) return false;
-    sample::StopMatcher::Result result = stop_.Add(decoder_->Add(id));
-    CODEGEN_RETURN_IF_ERROR(Emit(result.text));
-    return result.matched;
-  }
-
-  // Releases what was held back. Returns whether that completed a stop string.
-  absl::StatusOr<bool> Finish() {
-    if (!decoder_) return false;
-    sample::StopMatcher::Result result = stop_.Add(decoder_->Finish());
-    CODEGEN_RETURN_IF_ERROR(Emit(result.text));
-    if (result.matched) return true;
-    result = stop_.Finish();  // a stop that waited for a longer one, which began earlier, to fail
-    CODEGEN_RETURN_IF_ERROR(Emit(result.text));
-    return result.matched;
-  }
+  absl::StatusOr<bool> Add(TokenId id) { return Emit(output_.Add(id)); }
+  absl::StatusOr<bool> Finish() { return Emit(output_.Finish()); }
 
   bool cancelled() const { return cancelled_; }
   std::string&& TakeText() { return std::move(text_); }
 
  private:
-  absl::Status Emit(const std::string& piece) {
-    if (piece.empty()) return absl::OkStatus();
-    text_ += piece;
-    if (!on_text_ || cancelled_) return absl::OkStatus();
+  absl::StatusOr<bool> Emit(const api::TextOutput::Result& result) {
+    text_ += result.text;
+    if (result.text.empty() || !on_text_ || cancelled_) return result.matched;
     try {
-      cancelled_ = on_text_(piece) == Next::kCancel;
+      cancelled_ = on_text_(result.text) == Next::kCancel;
     } catch (const std::exception& error) {
       return absl::UnknownError(fmt::format("the text callback threw: {}", error.what()));
     } catch (...) {
       return absl::UnknownError("the text callback threw");
     }
-    return absl::OkStatus();
+    return result.matched;
   }
 
-  std::optional<StreamDecoder> decoder_;
-  sample::StopMatcher stop_;
+  api::TextOutput output_;
   const TextCallback& on_text_;
   std::string text_;
   bool cancelled_ = false;
@@ -113,7 +107,10 @@ class Session::Impl {
     const Turn turn(*this);
     if (!turn.taken()) return Busy();
     CODEGEN_RETURN_IF_ERROR(api::CheckRequest(request, state_.info.vocabulary));
-    CODEGEN_ASSIGN_OR_RETURN(const std::vector<TokenId> prompt, PromptIds(request));
+    if (request.n != 1) return absl::InvalidArgumentError(OneSample(request.n));
+    CODEGEN_ASSIGN_OR_RETURN(const std::vector<TokenId> prompt,
+                             api::PromptIds(request, state_.tokenizer, state_.info.vocabulary));
+    CODEGEN_RETURN_IF_ERROR(CheckFits("prompt", prompt.size()));
     return Generate(request, prompt, on_text);
   }
 
@@ -126,11 +123,7 @@ class Session::Impl {
   }
 
   absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text, AllowSpecial special) const {
-    if (!state_.tokenizer) {
-      return absl::FailedPreconditionError(
-          "the model has no tokenizer: give token ids, or set LoadOptions::tokenizer_folder");
-    }
-    return state_.tokenizer->Encode(text, special);
+    return api::EncodeText(text, special, state_.tokenizer);
   }
 
   void Cancel() { cancel_.store(true, std::memory_order_relaxed); }
@@ -156,6 +149,10 @@ class Session::Impl {
     bool taken_;
   };
 
+  static std::string OneSample(int n) {
+    return fmt::format("n is {}, a session completes 1; a Batcher can do more", n);
+  }
+
   static absl::Status Busy() {
     return absl::FailedPreconditionError(
         "the session is busy: one call at a time; make a session per stream");
@@ -165,16 +162,6 @@ class Session::Impl {
     if (tokens <= static_cast<std::size_t>(context_)) return absl::OkStatus();
     return absl::InvalidArgumentError(
         fmt::format("{} has {} tokens, the context holds {}", field, tokens, context_));
-  }
-
-  absl::StatusOr<std::vector<TokenId>> PromptIds(const Request& request) const {
-    std::vector<TokenId> ids = request.prompt_ids;
-    if (ids.empty()) {
-      CODEGEN_ASSIGN_OR_RETURN(ids, Encode(request.prompt, request.allow_special));
-      CODEGEN_RETURN_IF_ERROR(api::CheckTokenIds(ids, "prompt", state_.info.vocabulary));
-    }
-    CODEGEN_RETURN_IF_ERROR(CheckFits("prompt", ids.size()));
-    return ids;
   }
 
   bool cancelled() const { return cancel_.load(std::memory_order_relaxed); }
@@ -248,11 +235,12 @@ class Session::Impl {
     if (room == 0) return completion;
     completion.usage.cached_prompt_tokens = static_cast<int>(ReusePrefix(prompt));
     CODEGEN_ASSIGN_OR_RETURN(const std::size_t left, Prefill(prompt));
-    TextOutput output(state_.tokenizer, request.stop, on_text);
+    Streamed output(state_.tokenizer, request.stop, on_text);
     CODEGEN_ASSIGN_OR_RETURN(completion.finish_reason,
                              Decode(request, prompt.last(left), room, output, completion, begin));
     CODEGEN_ASSIGN_OR_RETURN(const bool stopped, output.Finish());
     if (stopped) completion.finish_reason = FinishReason::kStop;
+    completion.status = StatusOf(completion.finish_reason);
     completion.text = output.TakeText();
     completion.usage.completion_tokens = static_cast<int>(completion.token_ids.size());
     return completion;
@@ -260,11 +248,12 @@ class Session::Impl {
 
   // Draws tokens until something ends the completion, and says what did.
   absl::StatusOr<FinishReason> Decode(const Request& request, std::span<const TokenId> next,
-                                      int room, TextOutput& output, Completion& completion,
+                                      int room, Streamed& output, Completion& completion,
                                       Clock::time_point begin) {
     TokenId token = 0;
     Clock::time_point first = begin;
     while (!cancelled() && !output.cancelled()) {
+      if (IsLate(request, completion, Clock::now())) return FinishReason::kDeadline;
       CODEGEN_ASSIGN_OR_RETURN(token, StepAndSample(next, request));
       const Clock::time_point now = Clock::now();
       if (completion.token_ids.empty()) first = now;

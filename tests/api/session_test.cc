@@ -12,8 +12,7 @@
 #include <thread>
 #include <vector>
 
-#include "support/shared_files.h"
-#include "support/sine_folder.h"
+#include "api/tiny_models.h"
 
 namespace codegen {
 namespace {
@@ -22,21 +21,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 const std::vector<TokenId> kPrompt = {3, 1, 4, 1, 5};
-
-// A model of 13 ids, 64 tokens of context and no tokenizer.
-Model Tiny(int eos = 12, int threads = 1) {
-  testing::TempFolder folder;
-  testing::WriteSineFolder(folder, eos);
-  absl::StatusOr<Model> model = Model::Load(folder.path(), {.threads = threads});
-  EXPECT_TRUE(model.ok()) << model.status();
-  return *std::move(model);
-}
-
-const Model& Shipped() {
-  static const Model* const model =
-      new Model(*Model::Load(testing::ShippedModel(), {.threads = 2}));
-  return *model;
-}
 
 Session NewSession(const Model& model, const SessionOptions& options = {}) {
   absl::StatusOr<Session> session = Session::Create(model, options);
@@ -56,7 +40,7 @@ std::string Message(const absl::StatusOr<Completion>& completion) {
 }
 
 TEST(Session, CompletesTokenIdsWithoutATokenizer) {
-  Session session = NewSession(Tiny());
+  Session session = NewSession(testing::TinyModel());
 
   const absl::StatusOr<Completion> completion =
       session.Complete({.prompt_ids = kPrompt, .max_new_tokens = 7, .stop = {.ignore_eos = true}});
@@ -76,7 +60,7 @@ TEST(Session, EndsAtEndOfTextUnlessToldToIgnoreIt) {
                   .temperature = 1.0F,
                   .seed = 5,
                   .stop = {.ignore_eos = true}};
-  Session free = NewSession(Tiny());
+  Session free = NewSession(testing::TinyModel());
   const std::vector<TokenId> tokens = free.Complete(request)->token_ids;
   // Any of the later tokens but 2, which would be taken for the leftover of published configs.
   const auto later =
@@ -84,7 +68,7 @@ TEST(Session, EndsAtEndOfTextUnlessToldToIgnoreIt) {
   ASSERT_NE(later, tokens.end());
   const TokenId eos = *later;
   const auto first = std::ranges::find(tokens, eos);
-  Session session = NewSession(Tiny(eos));
+  Session session = NewSession(testing::TinyModel(eos));
   EXPECT_EQ(session.Complete(request)->token_ids, tokens);
 
   request.stop.ignore_eos = false;
@@ -96,7 +80,7 @@ TEST(Session, EndsAtEndOfTextUnlessToldToIgnoreIt) {
 }
 
 TEST(Session, EndsAtAStopToken) {
-  Session session = NewSession(Tiny());
+  Session session = NewSession(testing::TinyModel());
   const std::vector<TokenId> tokens = Greedy(session, kPrompt, 4);
 
   const absl::StatusOr<Completion> completion =
@@ -109,7 +93,7 @@ TEST(Session, EndsAtAStopToken) {
 }
 
 TEST(Session, EndsWhenTheContextIsFull) {
-  Session session = NewSession(Tiny(), {.context_tokens = 9});
+  Session session = NewSession(testing::TinyModel(), {.context_tokens = 9});
 
   const absl::StatusOr<Completion> some = session.Complete(
       {.prompt_ids = kPrompt, .max_new_tokens = 100, .stop = {.ignore_eos = true}});
@@ -123,7 +107,7 @@ TEST(Session, EndsWhenTheContextIsFull) {
 }
 
 TEST(Session, MaxNewTokensZeroGivesAnEmptyCompletion) {
-  Session session = NewSession(Tiny());
+  Session session = NewSession(testing::TinyModel());
   const absl::StatusOr<Completion> completion =
       session.Complete({.prompt_ids = kPrompt, .max_new_tokens = 0});
   EXPECT_THAT(completion->token_ids, IsEmpty());
@@ -131,7 +115,7 @@ TEST(Session, MaxNewTokensZeroGivesAnEmptyCompletion) {
 }
 
 TEST(Session, ReusesTheCommonPrefixWithoutChangingTheResult) {
-  const Model model = Tiny();
+  const Model model = testing::TinyModel();
   Session session = NewSession(model);
   std::vector<TokenId> longer = kPrompt;
   for (const TokenId token : Greedy(session, kPrompt, 8)) longer.push_back(token);
@@ -151,16 +135,16 @@ TEST(Session, ReusesTheCommonPrefixWithoutChangingTheResult) {
 TEST(Session, ResultsDoNotDependOnChunksOrThreads) {
   std::vector<TokenId> prompt;
   for (int i = 0; i < 40; ++i) prompt.push_back(i * 7 % 13);
-  Session reference = NewSession(Tiny());
+  Session reference = NewSession(testing::TinyModel());
   const std::vector<TokenId> expected = Greedy(reference, prompt, 20);
   for (const int chunk : {1, 3, 16, 17, 64}) {
-    Session session = NewSession(Tiny(12, 3), {.prefill_chunk = chunk});
+    Session session = NewSession(testing::TinyModel(12, 3), {.prefill_chunk = chunk});
     EXPECT_EQ(Greedy(session, prompt, 20), expected) << "chunk " << chunk;
   }
 }
 
 TEST(Session, SamplesTheSameTokensForTheSameSeed) {
-  const Model model = Tiny();
+  const Model model = testing::TinyModel();
   Session session = NewSession(model);
   Session other = NewSession(model, {.prefill_chunk = 2});
   Request request{.prompt_ids = kPrompt,
@@ -181,7 +165,7 @@ TEST(Session, SamplesTheSameTokensForTheSameSeed) {
 }
 
 TEST(Session, TopKOfOneIsGreedy) {
-  Session session = NewSession(Tiny());
+  Session session = NewSession(testing::TinyModel());
   const absl::StatusOr<Completion> completion = session.Complete({.prompt_ids = kPrompt,
                                                                   .max_new_tokens = 10,
                                                                   .temperature = 2.0F,
@@ -191,7 +175,7 @@ TEST(Session, TopKOfOneIsGreedy) {
 }
 
 TEST(Session, StreamsExactlyTheText) {
-  Session session = NewSession(Shipped());
+  Session session = NewSession(testing::ShippedTinyModel());
   std::string streamed;
 
   const absl::StatusOr<Completion> completion = session.Complete(
@@ -208,7 +192,7 @@ TEST(Session, StreamsExactlyTheText) {
 // Every substring of the text as a stop string, so that stops begin and end inside tokens and
 // across them.
 TEST(Session, EndsBeforeAStopStringWhereverItFalls) {
-  Session session = NewSession(Shipped());
+  Session session = NewSession(testing::ShippedTinyModel());
   const Request request{
       .prompt = "def add(a, b):\n", .max_new_tokens = 24, .stop = {.ignore_eos = true}};
   const std::string text = session.Complete(request)->text;
@@ -232,7 +216,7 @@ TEST(Session, EndsBeforeAStopStringWhereverItFalls) {
 }
 
 TEST(Session, ReleasesHeldBackTextThatNeverBecameAStop) {
-  Session session = NewSession(Shipped());
+  Session session = NewSession(testing::ShippedTinyModel());
   const Request request{
       .prompt = "def add(a, b):\n", .max_new_tokens = 12, .stop = {.ignore_eos = true}};
   const std::string text = session.Complete(request)->text;
@@ -244,7 +228,7 @@ TEST(Session, ReleasesHeldBackTextThatNeverBecameAStop) {
 
 // "bc" ends the text although "abcd" began before it and might still have come.
 TEST(Session, FindsAStopInsideALongerOneThatFails) {
-  Session session = NewSession(Shipped());
+  Session session = NewSession(testing::ShippedTinyModel());
   const Request request{
       .prompt = "def add(a, b):\n", .max_new_tokens = 12, .stop = {.ignore_eos = true}};
   const std::string text = session.Complete(request)->text;
@@ -258,8 +242,8 @@ TEST(Session, FindsAStopInsideALongerOneThatFails) {
 }
 
 TEST(Session, NeverSamplesIdsTheTokenizerDoesNotKnow) {
-  Session session = NewSession(Shipped());
-  const int known = Shipped().tokenizer()->size();
+  Session session = NewSession(testing::ShippedTinyModel());
+  const int known = testing::ShippedTinyModel().tokenizer()->size();
   const absl::StatusOr<Completion> completion = session.Complete({.prompt = "x",
                                                                   .max_new_tokens = 200,
                                                                   .temperature = 100.0F,
@@ -269,7 +253,7 @@ TEST(Session, NeverSamplesIdsTheTokenizerDoesNotKnow) {
 }
 
 TEST(Session, StopsWhenTheCallbackSaysSo) {
-  Session session = NewSession(Shipped());
+  Session session = NewSession(testing::ShippedTinyModel());
   int calls = 0;
   const absl::StatusOr<Completion> completion = session.Complete(
       {.prompt = "def add(a, b):\n", .max_new_tokens = 100, .stop = {.ignore_eos = true}},
@@ -282,7 +266,7 @@ TEST(Session, StopsWhenTheCallbackSaysSo) {
 }
 
 TEST(Session, CancelEndsTheRunningCompletionOnly) {
-  Session session = NewSession(Shipped());
+  Session session = NewSession(testing::ShippedTinyModel());
   const Request request{
       .prompt = "def add(a, b):\n", .max_new_tokens = 30, .stop = {.ignore_eos = true}};
   session.Cancel();  // nothing runs: no effect
@@ -299,7 +283,7 @@ TEST(Session, CancelEndsTheRunningCompletionOnly) {
 }
 
 TEST(Session, RefusesASecondCallWhileOneRuns) {
-  Session session = NewSession(Shipped());
+  Session session = NewSession(testing::ShippedTinyModel());
   absl::StatusCode inner = absl::StatusCode::kOk;
   const Request request{
       .prompt = "def add(a, b):\n", .max_new_tokens = 5, .stop = {.ignore_eos = true}};
@@ -314,7 +298,7 @@ TEST(Session, RefusesASecondCallWhileOneRuns) {
 }
 
 TEST(Session, SurvivesACallbackThatThrows) {
-  Session session = NewSession(Shipped());
+  Session session = NewSession(testing::ShippedTinyModel());
   const Request request{
       .prompt = "def add(a, b):\n", .max_new_tokens = 9, .stop = {.ignore_eos = true}};
   const std::string expected = session.Complete(request)->text;
@@ -328,7 +312,7 @@ TEST(Session, SurvivesACallbackThatThrows) {
 }
 
 TEST(Session, ManySessionsOfOneModelRunAtOnce) {
-  const Model model = Tiny(12, 2);
+  const Model model = testing::TinyModel(12, 2);
   Session alone = NewSession(model);
   const std::vector<TokenId> expected = Greedy(alone, kPrompt, 40);
   std::vector<std::vector<TokenId>> found(4);
@@ -344,14 +328,14 @@ TEST(Session, ManySessionsOfOneModelRunAtOnce) {
 }
 
 TEST(Session, OutlivesTheModelObjectItCameFrom) {
-  auto model = std::make_unique<Model>(Tiny());
+  auto model = std::make_unique<Model>(testing::TinyModel());
   Session session = NewSession(*model);
   model.reset();
   EXPECT_EQ(Greedy(session, kPrompt, 3).size(), 3U);
 }
 
 TEST(Session, ScoresAgreeWithGreedyChoices) {
-  const Model model = Tiny();
+  const Model model = testing::TinyModel();
   Session session = NewSession(model);
   std::vector<TokenId> ids = kPrompt;
   const std::vector<TokenId> drawn = Greedy(session, kPrompt, 1);
@@ -371,14 +355,14 @@ TEST(Session, ScoresAgreeWithGreedyChoices) {
 }
 
 TEST(Session, ScoresOneTokenAsPerplexityOne) {
-  Session session = NewSession(Tiny());
+  Session session = NewSession(testing::TinyModel());
   const absl::StatusOr<Score> score = session.ScoreTokens(std::vector<TokenId>{3});
   EXPECT_THAT(score->logprobs, IsEmpty());
   EXPECT_EQ(score->perplexity, 1);
 }
 
 TEST(Session, RefusesAPromptLongerThanTheContextWithBothNumbers) {
-  Session session = NewSession(Tiny());
+  Session session = NewSession(testing::TinyModel());
   const absl::StatusOr<Completion> completion =
       session.Complete({.prompt_ids = std::vector<TokenId>(65, 1)});
   EXPECT_EQ(completion.status().code(), absl::StatusCode::kInvalidArgument);
@@ -416,7 +400,7 @@ TEST(Session, RefusesEveryFieldOutOfRange) {
       {"stop.tokens[0] is 13", [](Request& r) { r.stop.tokens = {13}; }},
       {"stop.tokens has 1025 entries", [](Request& r) { r.stop.tokens.assign(1025, 1); }},
   };
-  Session session = NewSession(Tiny());
+  Session session = NewSession(testing::TinyModel());
   const std::vector<TokenId> expected = Greedy(session, kPrompt, 5);
   for (const Bad& one : bad) {
     Request request{.prompt_ids = kPrompt, .max_new_tokens = 5, .stop = {.ignore_eos = true}};
@@ -429,7 +413,7 @@ TEST(Session, RefusesEveryFieldOutOfRange) {
 }
 
 TEST(Session, AcceptsEveryFieldAtItsLimit) {
-  Session session = NewSession(Tiny());
+  Session session = NewSession(testing::TinyModel());
   const Request request{.prompt_ids = std::vector<TokenId>(60, 12),
                         .max_new_tokens = std::numeric_limits<int>::max(),
                         .temperature = 100.0F,
@@ -442,21 +426,21 @@ TEST(Session, AcceptsEveryFieldAtItsLimit) {
 }
 
 TEST(Session, NeedsATokenizerForText) {
-  Session session = NewSession(Tiny());
+  Session session = NewSession(testing::TinyModel());
   EXPECT_EQ(session.Complete({.prompt = "x"}).status().code(),
             absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(session.ScoreText("x").status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
 TEST(Session, RefusesTextThatIsNotUtf8) {
-  Session session = NewSession(Shipped());
+  Session session = NewSession(testing::ShippedTinyModel());
   EXPECT_EQ(session.Complete({.prompt = "abc\xff"}).status().code(),
             absl::StatusCode::kInvalidArgument);
 }
 
 TEST(Session, UserTextDoesNotBecomeControlTokens) {
-  Session session = NewSession(Shipped());
-  const TokenId eos = *Shipped().tokenizer()->end_of_text();
+  Session session = NewSession(testing::ShippedTinyModel());
+  const TokenId eos = *testing::ShippedTinyModel().tokenizer()->end_of_text();
   const std::vector<TokenId> plain = session.ScoreText("a<|endoftext|>b")->token_ids;
   const std::vector<TokenId> special =
       session.ScoreText("a<|endoftext|>b", AllowSpecial::kYes)->token_ids;
@@ -465,7 +449,7 @@ TEST(Session, UserTextDoesNotBecomeControlTokens) {
 }
 
 TEST(Session, RefusesOptionsOutOfRange) {
-  const Model model = Tiny();
+  const Model model = testing::TinyModel();
   for (const SessionOptions& options :
        {SessionOptions{.context_tokens = 65}, SessionOptions{.context_tokens = -1},
         SessionOptions{.prefill_chunk = 0}, SessionOptions{.prefill_chunk = 4097}}) {
@@ -474,7 +458,7 @@ TEST(Session, RefusesOptionsOutOfRange) {
 }
 
 TEST(Session, SaysThatItWasMovedFrom) {
-  Session session = NewSession(Tiny());
+  Session session = NewSession(testing::TinyModel());
   Session taken = std::move(session);
   EXPECT_EQ(session.Complete({.prompt_ids = kPrompt}).status().code(),
             absl::StatusCode::kFailedPrecondition);  // NOLINT

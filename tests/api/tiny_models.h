@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef CODEGEN_TESTS_API_TINY_MODELS_H_
+#define CODEGEN_TESTS_API_TINY_MODELS_H_
+
+#include <gtest/gtest.h>
+
+#include <utility>
+
+#include "codegen/model.h"
+#include "support/shared_files.h"
+#include "support/sine_folder.h"
+
+namespace codegen::testing {
+
+// A model of 13 ids, 64 tokens of context and no tokenizer.
+inline Model TinyModel(int eos = 12, int threads = 1) {
+  TempFolder folder;
+  WriteSineFolder(folder, eos);
+  absl::StatusOr<Model> model = Model::Load(folder.path(), {.threads = threads});
+  EXPECT_TRUE(model.ok()) << model.status();
+  return *std::move(model);
+}
+
+inline const Model& ShippedTinyModel() {
+  static const Model* const model = new Model(*Model::Load(ShippedModel(), {.threads = 2}));
+  return *model;
+}
+
+}  // namespace codegen::testing
+
+#endif  // CODEGEN_TESTS_API_TINY_MODELS_H_
