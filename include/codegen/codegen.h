@@ -8,6 +8,7 @@
 #ifndef CODEGEN_CODEGEN_H_
 #define CODEGEN_CODEGEN_H_
 
+#include "codegen/batcher.h"      // IWYU pragma: export
 #include "codegen/benchmark.h"    // IWYU pragma: export
 #include "codegen/metrics.h"      // IWYU pragma: export
 #include "codegen/model.h"        // IWYU pragma: export

@@ -22,7 +22,13 @@
 #include "codegen/options.h"
 #include "codegen/request.h"
 
+namespace codegen::api {
+class SessionImpl;
+}  // namespace codegen::api
+
 namespace codegen {
+
+class Batcher;
 
 // Receives each piece of text as soon as it is certain: whole code points, nothing of a stop
 // string. The pieces joined are Completion::text. Called on the thread that called Complete.
@@ -38,6 +44,13 @@ class CODEGEN_EXPORT Session {
   // Takes all the memory it will use. Errors: INVALID_ARGUMENT (options), RESOURCE_EXHAUSTED
   // (memory).
   static absl::StatusOr<Session> Create(const Model& model, const SessionOptions& options = {});
+
+  // A session whose completions run in `batcher`, beside all that runs there: same results, and no
+  // memory of its own. When the batcher is gone they fail with UNAVAILABLE. What it has seen is kept in the batcher's prefix
+  // cache, as long as nobody else wants the memory, and for this session alone unless its requests
+  // have a cache_salt. Scoring does take memory of its own, at the first call. Complete has the
+  // errors of Batcher::Submit too. Errors: INVALID_ARGUMENT (options).
+  static absl::StatusOr<Session> Create(Batcher& batcher, const SessionOptions& options = {});
 
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
@@ -59,13 +72,12 @@ class CODEGEN_EXPORT Session {
   // running score with CANCELLED; does nothing when none runs.
   void Cancel();
 
-  // Tokens whose keys and values are kept.
+  // Tokens whose keys and values are kept; in a batcher, at most.
   int cached_tokens() const;
 
  private:
-  class Impl;
-  explicit Session(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit Session(std::unique_ptr<api::SessionImpl> impl);
+  std::unique_ptr<api::SessionImpl> impl_;
 };
 
 }  // namespace codegen

@@ -18,8 +18,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kPrefillRuns = 3;
-constexpr int kLargestStep = 512;  // rows; longer prompts are computed in chunks
-constexpr int kLargestBatch = 1024;
+constexpr int kBenchmarkStep = 512;  // rows; longer prompts are computed in chunks
+constexpr int kBenchmarkBatch = 1024;
 
 double Median(std::vector<double> values) {
   std::ranges::nth_element(values, values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2));
@@ -41,9 +41,9 @@ absl::Status CheckOptions(const BenchmarkOptions& options, int context) {
         fmt::format("BenchmarkOptions::prompt_tokens has {}, allowed 1 to {}", tokens, context));
   }
   for (const int batch : options.batch) {
-    if (batch >= 1 && batch <= kLargestBatch) continue;
+    if (batch >= 1 && batch <= kBenchmarkBatch) continue;
     return absl::InvalidArgumentError(
-        fmt::format("BenchmarkOptions::batch has {}, allowed 1 to {}", batch, kLargestBatch));
+        fmt::format("BenchmarkOptions::batch has {}, allowed 1 to {}", batch, kBenchmarkBatch));
   }
   if (options.prompt_tokens.front() + options.new_tokens > context) {
     return absl::InvalidArgumentError(
@@ -61,7 +61,7 @@ class Lockstep {
     CODEGEN_ASSIGN_OR_RETURN(std::unique_ptr<model::Executor> executor,
                              model.state()->on_device.model->MakeExecutor(
                                  {.pages = pages * batch,
-                                  .rows = std::max(batch, std::min(context, kLargestStep)),
+                                  .rows = std::max(batch, std::min(context, kBenchmarkStep)),
                                   .logit_rows = batch}));
     return Lockstep(model.info().vocabulary, batch, static_cast<int>(pages), std::move(executor));
   }
@@ -69,8 +69,8 @@ class Lockstep {
   // Gives every sequence `tokens` more, sequence after sequence, in chunks.
   absl::Status Prefill(int tokens) {
     for (int s = 0; s < batch_; ++s) {
-      for (int done = 0; done < tokens; done += kLargestStep) {
-        const int count = std::min(kLargestStep, tokens - done);
+      for (int done = 0; done < tokens; done += kBenchmarkStep) {
+        const int count = std::min(kBenchmarkStep, tokens - done);
         CODEGEN_RETURN_IF_ERROR(Step(s, 1, length_ + done, count));
       }
     }
@@ -123,7 +123,7 @@ class Lockstep {
 
 // Seconds that `work` takes.
 template <class Work>
-absl::StatusOr<double> Time(const Work& work) {
+absl::StatusOr<double> MedianSeconds(const Work& work) {
   const Clock::time_point begin = Clock::now();
   CODEGEN_RETURN_IF_ERROR(work());
   return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -154,7 +154,8 @@ absl::StatusOr<PrefillSpeed> MeasurePrefill(const Model& model, int tokens) {
   for (int run = 0; run <= kPrefillRuns;
        ++run) {  // the first touches fresh memory and does not count
     lockstep.Rewind();
-    CODEGEN_ASSIGN_OR_RETURN(const double elapsed, Time([&] { return lockstep.Prefill(tokens); }));
+    CODEGEN_ASSIGN_OR_RETURN(const double elapsed,
+                             MedianSeconds([&] { return lockstep.Prefill(tokens); }));
     if (run > 0) seconds.push_back(elapsed);
   }
   const double median = Median(seconds);
@@ -171,7 +172,8 @@ absl::StatusOr<DecodeSpeed> MeasureDecode(const Model& model, int batch,
   CODEGEN_RETURN_IF_ERROR(lockstep.Prefill(context));
   std::vector<double> seconds;
   for (int i = 0; i < options.new_tokens; ++i) {
-    CODEGEN_ASSIGN_OR_RETURN(const double elapsed, Time([&] { return lockstep.Decode(); }));
+    CODEGEN_ASSIGN_OR_RETURN(const double elapsed,
+                             MedianSeconds([&] { return lockstep.Decode(); }));
     seconds.push_back(elapsed);
   }
   const double median = Median(seconds);

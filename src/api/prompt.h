@@ -19,8 +19,8 @@ namespace codegen::api {
 absl::StatusOr<std::vector<TokenId>> EncodeText(std::string_view text, AllowSpecial special,
                                                 const std::optional<Tokenizer>& tokenizer);
 
-// Returns prompt_ids, or encodes `prompt`. Requires: CheckRequest has passed. Errors: as EncodeText;
-// INVALID_ARGUMENT if the text has a token that the model's `vocabulary` does not.
+// Returns prompt_ids, or encodes `prompt`. Requires: CheckRequest has passed. Errors: as
+// EncodeText; INVALID_ARGUMENT if the text has a token that the model's `vocabulary` does not.
 absl::StatusOr<std::vector<TokenId>> PromptIds(const Request& request,
                                                const std::optional<Tokenizer>& tokenizer,
                                                int vocabulary);

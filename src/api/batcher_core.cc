@@ -1,0 +1,449 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "api/batcher_core.h"
+
+#include <absl/strings/cord.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cfenv>
+#include <new>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "api/model_state.h"
+#include "api/prompt.h"
+#include "api/request_limits.h"
+#include "base/check.h"
+#include "metrics/trace.h"
+
+namespace codegen::api {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using runtime::Event;
+using runtime::RequestId;
+
+// What the destructor waits for callbacks, once the engine has ended.
+constexpr std::chrono::seconds kPatience{1};
+
+absl::Status Unavailable() {
+  return absl::UnavailableError("the batcher is draining and takes no new requests");
+}
+
+metrics::Load LoadOf(const runtime::Scheduler& scheduler) {
+  const kv::PagedMemory& memory = scheduler.memory();
+  return {.running = scheduler.running(),
+          .waiting = scheduler.waiting(),
+          .blocks = memory.size(),
+          .blocks_used = memory.used(),
+          .blocks_cached = memory.idle()};
+}
+
+}  // namespace
+
+// Coming and going.
+
+absl::StatusOr<std::shared_ptr<BatcherCore>> BatcherCore::Create(const Model& model,
+                                                                 const BatcherOptions& options) {
+  std::shared_ptr<BatcherCore> core(new BatcherCore(model, options));
+  CODEGEN_RETURN_IF_ERROR(core->Start());
+  return core;
+}
+
+BatcherCore::BatcherCore(const Model& model, const BatcherOptions& options)
+    : model_(model), options_(options), process_(::getpid()) {
+  if (options_.trace) trace_ = std::make_shared<TraceOutput>(options_.trace);
+}
+
+runtime::SchedulerOptions BatcherCore::ForScheduler() const {
+  const std::int64_t block_bytes = model_.info().kv_bytes_per_token * options_.block_tokens;
+  const int blocks = static_cast<int>(options_.kv_bytes / block_bytes);
+  const int quota = static_cast<int>(options_.prefix_cache_quota * blocks);
+  return {.max_batch = options_.max_batch,
+          .step_tokens = options_.step_tokens,
+          .kv_policy = options_.kv_policy,
+          .policy = options_.policy,
+          .ageing = options_.ageing,
+          .memory = {.blocks = blocks,
+                     .cache = {.block_tokens = options_.block_tokens, .quota = quota}}};
+}
+
+absl::Status BatcherCore::Start() {
+  const runtime::SchedulerOptions scheduler = ForScheduler();
+  const int pages_per_block = options_.block_tokens / backend::kPageTokens;
+  CODEGEN_ASSIGN_OR_RETURN(auto executor,
+                           model_.state()->on_device.model->MakeExecutor(
+                               {.pages = std::int64_t{scheduler.memory.blocks} * pages_per_block,
+                                .rows = options_.step_tokens,
+                                .logit_rows = options_.max_batch}));
+  CODEGEN_ASSIGN_OR_RETURN(delivery_, runtime::Delivery::Create());
+  CODEGEN_ASSIGN_OR_RETURN(watchdog_,
+                           runtime::Watchdog::Create(options_.step_timeout, [this] { OnHang(); }));
+  engine_ = std::make_unique<runtime::Engine>(scheduler, std::move(executor), *this);
+  const absl::Status status = StartEngine();
+  if (!status.ok()) delivery_->Stop(Time::max());
+  return status;
+}
+
+// The thread shares the core, so that it can be left behind if its device hangs.
+absl::Status BatcherCore::StartEngine() {
+  std::promise<void> gone;
+  engine_gone_ = gone.get_future();
+  try {
+    std::thread([core = shared_from_this(), gone = std::move(gone)]() mutable {
+      std::fesetenv(FE_DFL_ENV);  // not that of whoever made the batcher
+      core->RunEngine();
+      core.reset();
+      gone.set_value();
+    }).detach();
+  } catch (const std::system_error&) {
+    return absl::ResourceExhaustedError("the system refuses a thread for the engine");
+  }
+  return absl::OkStatus();
+}
+
+void BatcherCore::RunEngine() {
+  engine_->Run();
+  const base::MutexLock lock(mutex_);
+  engine_ended_ = true;
+  changed_.NotifyAll();
+}
+
+void BatcherCore::Shutdown() {
+  {
+    const base::MutexLock lock(mutex_);
+    draining_ = true;
+  }
+  engine_->Stop(FinishReason::kCancelled, absl::CancelledError("the batcher was destroyed"));
+  bool ended = false;
+  {
+    const base::MutexLock lock(mutex_);
+    while (!engine_ended_ && !hung_) changed_.Wait(mutex_);
+    ended = engine_ended_;
+  }
+  if (ended) engine_gone_.wait();
+  delivery_->Stop(Clock::now() + kPatience);
+}
+
+absl::Status BatcherCore::Drain(Time deadline) {
+  {
+    const base::MutexLock lock(mutex_);
+    draining_ = true;
+    while (!live_.empty() && Clock::now() < deadline) changed_.Wait(mutex_, deadline);
+    if (live_.empty()) return absl::OkStatus();
+  }
+  const absl::Status late = absl::CancelledError("not done when the batcher had to be drained");
+  engine_->Post(
+      [late](runtime::Scheduler& scheduler) { scheduler.EndAll(FinishReason::kCancelled, late); });
+  const Time patience = Clock::now() + kPatience;
+  const base::MutexLock lock(mutex_);
+  const std::size_t cancelled = live_.size();
+  while (!live_.empty() && Clock::now() < patience) changed_.Wait(mutex_, patience);
+  return absl::DeadlineExceededError(
+      fmt::format("{} requests were not done by the deadline and were cancelled", cancelled));
+}
+
+Health BatcherCore::health() const {
+  const base::MutexLock lock(mutex_);
+  if (!failure_.ok())
+    return {.state = Health::State::kFailed, .reason = failure_, .recreate = !hung_};
+  return {.state = draining_ ? Health::State::kDraining : Health::State::kServing};
+}
+
+// Submitting.
+
+absl::StatusOr<std::shared_ptr<PendingRequest>> BatcherCore::Submit(Request request,
+                                                                    Callbacks callbacks) try {
+  if (::getpid() != process_)
+    return absl::FailedPreconditionError("the batcher was made by the process that forked this");
+  absl::StatusOr<runtime::Job> job = MakeJob(request);
+  if (!job.ok()) {
+    recorder_.Refused();
+    return job.status();
+  }
+  PendingRequestOptions options{.samples = job->samples,
+                                .prompt_tokens = static_cast<int>(job->prompt.size()),
+                                .stop = std::move(request.stop),
+                                .callbacks = std::move(callbacks),
+                                .output_tokens = options_.output_tokens};
+  const std::int64_t bytes =
+      static_cast<std::int64_t>(job->prompt.size() * sizeof(TokenId) + request.prompt.size());
+  const base::MutexLock lock(mutex_);
+  absl::Status status = CheckOpen();
+  if (status.ok()) status = CheckDeadlines(*job);
+  if (status.ok()) status = CheckQueue(bytes);
+  if (!status.ok()) {
+    recorder_.Refused();
+    return status;
+  }
+  return Accept(*std::move(job), std::move(options), bytes);
+} catch (const std::bad_alloc&) {
+  return absl::ResourceExhaustedError("no memory for the request");
+}
+
+absl::StatusOr<runtime::Job> BatcherCore::MakeJob(Request& request) const {
+  const Model::State& state = *model_.state();
+  CODEGEN_RETURN_IF_ERROR(CheckRequest(request, state.info.vocabulary));
+  CODEGEN_ASSIGN_OR_RETURN(std::vector<TokenId> prompt,
+                           PromptIds(request, state.tokenizer, state.info.vocabulary));
+  const int length = static_cast<int>(prompt.size());
+  if (length > options_.context_tokens) {
+    return absl::InvalidArgumentError(
+        fmt::format("prompt has {} tokens, the context holds {}", length, options_.context_tokens));
+  }
+  const int room = std::min(request.max_new_tokens, options_.context_tokens - length);
+  if (!engine_->EverFits(length + room)) {
+    return absl::InvalidArgumentError(
+        fmt::format("prompt and max_new_tokens are {} tokens, more than BatcherOptions::kv_bytes "
+                    "can ever hold",
+                    length + room));
+  }
+  const Time arrival = Clock::now();
+  Time done_by = request.done_by;
+  if (done_by == Time::max() && options_.default_timeout.count() > 0)
+    done_by = arrival + options_.default_timeout;
+  return runtime::Job{
+      .prompt = std::move(prompt),
+      .new_tokens = room,
+      .samples = request.n,
+      .sampling = {.temperature = request.temperature,
+                   .top_k = request.top_k,
+                   .top_p = request.top_p,
+                   .seed = request.seed,
+                   .vocabulary = state.sampled_vocabulary},
+      .stop_tokens = request.stop.tokens,
+      .end_of_text = request.stop.ignore_eos ? std::vector<TokenId>() : state.end_of_text,
+      .priority = request.priority,
+      .cache_salt = std::move(request.cache_salt),
+      .arrival = arrival,
+      .first_token_by = request.first_token_by,
+      .done_by = done_by};
+}
+
+absl::Status BatcherCore::CheckOpen() const {
+  if (!failure_.ok()) {
+    return absl::FailedPreconditionError(
+        fmt::format("the engine has failed: {}", std::string(failure_.message())));
+  }
+  return draining_ ? Unavailable() : absl::OkStatus();
+}
+
+absl::Status BatcherCore::CheckQueue(std::int64_t bytes) const {
+  std::string full;
+  if (queued_requests_ >= options_.queue_requests) {
+    full = fmt::format("{} requests wait, BatcherOptions::queue_requests allows {}",
+                       queued_requests_, options_.queue_requests);
+  } else if (queued_bytes_ + bytes > options_.queue_bytes) {
+    full = fmt::format("{} bytes of prompts wait, BatcherOptions::queue_bytes allows {}",
+                       queued_bytes_ + bytes, options_.queue_bytes);
+  } else {
+    return absl::OkStatus();
+  }
+  const double wait_s =
+      cost_.PromptSeconds(static_cast<double>(untouched_tokens_)) / std::max(queued_requests_, 1);
+  const int retry_ms = std::max(1, static_cast<int>(1000 * wait_s));
+  absl::Status status = absl::ResourceExhaustedError(
+      fmt::format("the queue is full: {}; try again in {} ms", full, retry_ms));
+  status.SetPayload(kRetryAfterPayload, absl::Cord(std::to_string(retry_ms)));
+  return status;
+}
+
+absl::Status BatcherCore::CheckDeadlines(const runtime::Job& job) const {
+  const Time by = std::min(job.first_token_by, job.done_by);
+  if (by <= job.arrival) {
+    return absl::DeadlineExceededError(job.done_by <= job.arrival
+                                           ? "done_by has passed already"
+                                           : "first_token_by has passed already");
+  }
+  if (options_.admission == Admission::kAll || by == Time::max()) return absl::OkStatus();
+  const double first_s = cost_.PromptSeconds(static_cast<double>(untouched_tokens_) +
+                                             static_cast<double>(job.prompt.size()));
+  const double done_s = first_s + cost_.TokenSeconds(job.new_tokens - 1);
+  const auto misses = [&](Time deadline, double seconds) {
+    return deadline != Time::max() && Seconds(deadline - job.arrival) < seconds;
+  };
+  if (misses(job.first_token_by, first_s)) {
+    return absl::DeadlineExceededError(fmt::format(
+        "the first token would take about {:.3f} s, longer than first_token_by allows", first_s));
+  }
+  if (misses(job.done_by, done_s)) {
+    return absl::DeadlineExceededError(fmt::format(
+        "{} tokens would take about {:.3f} s, longer than done_by allows", job.new_tokens, done_s));
+  }
+  return absl::OkStatus();
+}
+
+// Ids and commands must come in the same order, hence under the lock.
+std::shared_ptr<PendingRequest> BatcherCore::Accept(runtime::Job job, PendingRequestOptions options,
+                                                    std::int64_t bytes) {
+  job.id = ++last_id_;
+  options.id = job.id;
+  auto request =
+      std::make_shared<PendingRequest>(std::move(options), model_.tokenizer(), weak_from_this());
+  const int tokens = static_cast<int>(job.prompt.size());
+  live_.emplace(job.id, Live{.request = request, .prompt_bytes = bytes, .prompt_tokens = tokens});
+  ++queued_requests_;
+  queued_bytes_ += bytes;
+  untouched_tokens_ += tokens;
+  recorder_.Accepted();
+  Event end{.id = {job.id, 0}, .kind = Event::Kind::kEnd};
+  end.timeline.queued = job.arrival;
+  if (job.new_tokens == 0) {
+    EndAtOnce(*request, end);
+  } else if (!engine_->Post(
+                 [job = std::make_shared<runtime::Job>(std::move(job))](
+                     runtime::Scheduler& scheduler) { scheduler.Add(std::move(*job)); })) {
+    end.reason = FinishReason::kError;
+    end.status = absl::UnavailableError("the engine has just ended");
+    EndAtOnce(*request, end);
+  }
+  return request;
+}
+
+// Ends a request that the engine never heard of.
+void BatcherCore::EndAtOnce(PendingRequest& request, Event end) {
+  bool schedule = false;
+  for (int i = 0; i < request.samples(); ++i) {
+    end.id = {request.id(), i};
+    schedule |= request.Post(end);
+  }
+  if (schedule) delivery_->Schedule(request.shared_from_this());
+}
+
+// From requests to the engine.
+
+void BatcherCore::End(RequestId request, FinishReason reason, const absl::Status& status) {
+  engine_->Post([request, reason, status](runtime::Scheduler& scheduler) {
+    scheduler.End(request, reason, status);
+  });
+}
+
+void BatcherCore::Drop(runtime::SampleId id) {
+  engine_->Post([id](runtime::Scheduler& scheduler) { scheduler.Drop(id); });
+}
+
+void BatcherCore::Resume(runtime::SampleId id) {
+  engine_->Post([id](runtime::Scheduler& scheduler) { scheduler.Resume(id); });
+}
+
+void BatcherCore::OnCompleted(RequestId request, const Completion& completion) {
+  recorder_.Finished({.reason = completion.finish_reason,
+                      .timeline = completion.timeline,
+                      .prompt_tokens = completion.usage.prompt_tokens,
+                      .completion_tokens = completion.usage.completion_tokens});
+  if (!trace_) return;
+  for (std::string& event : metrics::RequestEvents(request, completion.timeline))
+    trace_->Post(std::move(event), *delivery_);
+}
+
+void BatcherCore::OnDelivered(RequestId request) {
+  const base::MutexLock lock(mutex_);
+  const auto found = live_.find(request);
+  if (found == live_.end()) return;
+  Leave(found->second);
+  live_.erase(found);
+  changed_.NotifyAll();
+}
+
+// From the engine to requests.
+
+void BatcherCore::OnEvents(std::span<const Event> events, runtime::Scheduler& scheduler) {
+  to_schedule_.clear();
+  {
+    const base::MutexLock lock(mutex_);
+    for (const Event& event : events) {
+      const auto found = live_.find(event.id.request);
+      if (found == live_.end()) continue;
+      Note(event, found->second);
+      PendingRequest& request = *found->second.request;
+      if (request.Post(event)) to_schedule_.push_back(found->second.request);
+      if (event.kind == Event::Kind::kToken && request.LagsBehind(event.id.sample))
+        scheduler.Pause(event.id);
+    }
+  }
+  for (auto& request : to_schedule_) delivery_->Schedule(std::move(request));
+  for (const Event& event : events) Measure(event);
+}
+
+// What leaves the queue, and what has its first token, no longer counts for those that come.
+void BatcherCore::Note(const Event& event, Live& live) {
+  if (event.kind != Event::Kind::kStart) return Leave(live);
+  if (!std::exchange(live.queued, false)) return;
+  --queued_requests_;
+  queued_bytes_ -= live.prompt_bytes;
+}
+
+void BatcherCore::Leave(Live& live) {
+  if (std::exchange(live.queued, false)) {
+    --queued_requests_;
+    queued_bytes_ -= live.prompt_bytes;
+  }
+  if (std::exchange(live.untouched, false)) untouched_tokens_ -= live.prompt_tokens;
+}
+
+void BatcherCore::Measure(const Event& event) {
+  if (event.kind != Event::Kind::kToken) return;
+  if (event.since_last > Time::duration()) {
+    recorder_.Token(Seconds(event.since_last));
+  } else if (event.id.sample == 0) {
+    recorder_.FirstToken(event.timeline);
+  }
+}
+
+void BatcherCore::OnStepBegin() { watchdog_->Begin(); }
+
+void BatcherCore::OnStepEnd(const runtime::StepReport& report,
+                            const runtime::Scheduler& scheduler) {
+  watchdog_->End();
+  const double seconds = Seconds(report.end - report.begin);
+  recorder_.Step({.seconds = seconds,
+                  .rows = report.rows,
+                  .samples = report.samples,
+                  .load = LoadOf(scheduler)});
+  Count(scheduler.counters());
+  {
+    const base::MutexLock lock(mutex_);
+    cost_.Observe(seconds, report.prompt_rows);
+  }
+  if (trace_) {
+    trace_->Post(metrics::StepEvent(report.begin, report.end, report.rows, report.samples),
+                 *delivery_);
+  }
+}
+
+// What has been counted since the last step.
+void BatcherCore::Count(const runtime::SchedulerCounters& counters) {
+  for (auto i = counted_.preemptions; i < counters.preemptions; ++i) recorder_.Preempted();
+  recorder_.PromptLookedUp(static_cast<int>(counters.looked_up_tokens - counted_.looked_up_tokens),
+                           static_cast<int>(counters.found_tokens - counted_.found_tokens));
+  counted_ = counters;
+}
+
+void BatcherCore::OnIdle(const runtime::Scheduler& scheduler) {
+  recorder_.Gauges(LoadOf(scheduler));
+}
+
+void BatcherCore::OnFailure(const absl::Status& status) {
+  const base::MutexLock lock(mutex_);
+  failure_ = status;
+}
+
+// The engine's thread does not come back from its step. What lives ends here in its stead.
+void BatcherCore::OnHang() {
+  const absl::Status hung = absl::UnavailableError(
+      fmt::format("the engine failed: a step took longer than BatcherOptions::step_timeout, {} ms",
+                  options_.step_timeout.count()));
+  engine_->Stop(FinishReason::kError, hung);
+  const base::MutexLock lock(mutex_);
+  failure_ = hung;
+  hung_ = true;
+  for (auto& [id, live] : live_)
+    EndAtOnce(*live.request,
+              {.kind = Event::Kind::kEnd, .reason = FinishReason::kError, .status = hung});
+  changed_.NotifyAll();
+}
+
+}  // namespace codegen::api

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the threads of a Batcher share: the engine that computes, the delivery that calls back, the
+// requests that live, and what is measured of them.
+//
+// Lock order: the core's, then a request's, then the delivery's or the engine's.
+#ifndef CODEGEN_API_BATCHER_CORE_H_
+#define CODEGEN_API_BATCHER_CORE_H_
+
+#include <absl/base/thread_annotations.h>
+#include <absl/container/flat_hash_map.h>
+#include <absl/status/status.h>
+#include <absl/status/statusor.h>
+
+#include <atomic>
+#include <future>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "api/pending_request.h"
+#include "api/trace_output.h"
+#include "base/mutex.h"
+#include "codegen/batcher.h"
+#include "metrics/recorder.h"
+#include "runtime/cost_model.h"
+#include "runtime/delivery.h"
+#include "runtime/engine.h"
+#include "runtime/watchdog.h"
+
+namespace codegen::api {
+
+// Of a RESOURCE_EXHAUSTED: milliseconds, in decimal digits.
+inline constexpr char kRetryAfterPayload[] = "codegen/retry_after_ms";
+
+class BatcherCore final : public RequestOwner,
+                          public runtime::EngineListener,
+                          public std::enable_shared_from_this<BatcherCore> {
+ public:
+  // `options` are checked, and complete: no zero that stands for a default. Starts the threads.
+  // Errors: RESOURCE_EXHAUSTED.
+  static absl::StatusOr<std::shared_ptr<BatcherCore>> Create(const Model& model,
+                                                             const BatcherOptions& options);
+
+  // For Batcher; see there.
+  absl::StatusOr<std::shared_ptr<PendingRequest>> Submit(Request request, Callbacks callbacks);
+  absl::Status Drain(Time deadline);
+  // Ends everything, and waits for the threads as Batcher's destructor says.
+  void Shutdown();
+  Metrics metrics() const { return recorder_.Snapshot(); }
+  Health health() const;
+  const Model& model() const { return model_; }
+  int context_tokens() const { return options_.context_tokens; }
+  int NewSession() { return ++sessions_; }  // a number that no other session has
+
+  // RequestOwner.
+  void End(runtime::RequestId request, FinishReason reason, const absl::Status& status) override;
+  void Drop(runtime::SampleId id) override;
+  void Resume(runtime::SampleId id) override;
+  void OnCompleted(runtime::RequestId request, const Completion& completion) override;
+  void OnDelivered(runtime::RequestId request) override;
+
+  // EngineListener.
+  void OnEvents(std::span<const runtime::Event> events, runtime::Scheduler& scheduler) override;
+  void OnStepBegin() override;
+  void OnStepEnd(const runtime::StepReport& report, const runtime::Scheduler& scheduler) override;
+  void OnIdle(const runtime::Scheduler& scheduler) override;
+  void OnFailure(const absl::Status& status) override;
+
+ private:
+  // A request that was not delivered yet.
+  struct Live {
+    std::shared_ptr<PendingRequest> request;
+    std::int64_t prompt_bytes = 0;
+    int prompt_tokens = 0;
+    bool queued = true;     // not scheduled yet
+    bool untouched = true;  // its first token was not drawn yet
+  };
+
+  BatcherCore(const Model& model, const BatcherOptions& options);
+  absl::Status Start();
+  absl::Status StartEngine();
+  runtime::SchedulerOptions ForScheduler() const;
+
+  absl::StatusOr<runtime::Job> MakeJob(Request& request) const;
+  absl::Status CheckOpen() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckQueue(std::int64_t bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status CheckDeadlines(const runtime::Job& job) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::shared_ptr<PendingRequest> Accept(runtime::Job job, PendingRequestOptions options,
+                                         std::int64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Note(const runtime::Event& event, Live& live) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Leave(Live& live) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Measure(const runtime::Event& event);
+  void EndAtOnce(PendingRequest& request, runtime::Event end);
+  void Count(const runtime::SchedulerCounters& counters);
+  void RunEngine();
+  void OnHang();
+
+  // Constant after Create.
+  const Model model_;
+  const BatcherOptions options_;
+  const int process_;  // that it was made in
+  std::shared_ptr<runtime::Delivery> delivery_;
+  std::unique_ptr<runtime::Engine> engine_;
+  std::unique_ptr<runtime::Watchdog> watchdog_;
+  std::shared_ptr<TraceOutput> trace_;  // null without a sink
+
+  metrics::Recorder recorder_;  // safe by itself
+  std::atomic<int> sessions_ = 0;
+
+  // Used by the engine's thread alone.
+  std::vector<std::shared_ptr<PendingRequest>> to_schedule_;
+  runtime::SchedulerCounters counted_;
+
+  mutable base::Mutex mutex_;
+  base::Condition changed_;  // live_, or engine_ended_
+  absl::flat_hash_map<runtime::RequestId, Live> live_ ABSL_GUARDED_BY(mutex_);
+  runtime::RequestId last_id_ ABSL_GUARDED_BY(mutex_) = 0;
+  int queued_requests_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::int64_t queued_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::int64_t untouched_tokens_ ABSL_GUARDED_BY(mutex_) =
+      0;  // of prompts before their first token
+  runtime::CostModel cost_ ABSL_GUARDED_BY(mutex_);
+  bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status failure_ ABSL_GUARDED_BY(mutex_);
+  bool hung_ ABSL_GUARDED_BY(mutex_) = false;
+  bool engine_ended_ ABSL_GUARDED_BY(mutex_) = false;
+  std::future<void> engine_gone_;  // used by Shutdown alone
+};
+
+}  // namespace codegen::api
+
+#endif  // CODEGEN_API_BATCHER_CORE_H_

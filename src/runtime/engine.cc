@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime/engine.h"
+
+#include <fmt/format.h>
+
+#include <exception>
+#include <string>
+#include <utility>
+
+namespace codegen::runtime {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+}  // namespace
+
+Engine::Engine(const SchedulerOptions& options, std::unique_ptr<model::Executor> executor,
+               EngineListener& listener)
+    : scheduler_(options),
+      executor_(std::move(executor)),
+      listener_(listener),
+      drawn_(static_cast<std::size_t>(options.max_batch)) {}
+
+bool Engine::Post(Command command) {
+  const base::MutexLock lock(mutex_);
+  if (ended_) return false;
+  posted_.push_back(std::move(command));
+  changed_.NotifyOne();
+  return true;
+}
+
+void Engine::Stop(FinishReason reason, const absl::Status& status) {
+  const base::MutexLock lock(mutex_);
+  if (stop_ || ended_) return;
+  posted_.emplace_back(
+      [reason, status](Scheduler& scheduler) { scheduler.EndAll(reason, status); });
+  stop_ = true;
+  changed_.NotifyOne();
+}
+
+void Engine::Run() {
+  absl::Status status;
+  while (TakeCommands()) {
+    PassOnEvents();
+    const StepPlan& plan = scheduler_.Plan(Clock::now());
+    PassOnEvents();
+    idle_ = plan.empty();
+    if (idle_) {
+      wake_up_ = scheduler_.WakeUp();
+      listener_.OnIdle(scheduler_);
+      continue;
+    }
+    status = Step(plan);
+    if (!status.ok()) break;
+    PassOnEvents();
+  }
+  if (status.ok()) return;
+  EndAll(FinishReason::kError, absl::UnavailableError(fmt::format("the engine failed: {}",
+                                                                  std::string(status.message()))));
+  listener_.OnFailure(status);
+}
+
+// Runs what was posted; while idle, waits for it, or for the time to wake up. False: all is over.
+bool Engine::TakeCommands() {
+  bool stop = false;
+  {
+    const base::MutexLock lock(mutex_);
+    while (idle_ && posted_.empty() && Clock::now() < wake_up_) changed_.Wait(mutex_, wake_up_);
+    taken_.swap(posted_);
+    stop = stop_;
+    ended_ = stop;
+  }
+  for (const Command& command : taken_) command(scheduler_);
+  taken_.clear();
+  if (stop) PassOnEvents();
+  return !stop;
+}
+
+absl::Status Engine::Step(const StepPlan& plan) {
+  StepReport report{.begin = Clock::now(),
+                    .rows = plan.rows(),
+                    .samples = static_cast<int>(plan.entries().size())};
+  for (const StepPlan::Entry& entry : plan.entries()) {
+    if (entry.rows > 1) report.prompt_rows += entry.rows;
+  }
+  const auto drawn = std::span(drawn_).first(plan.sampling().size());
+  listener_.OnStepBegin();
+  absl::Status status;
+  try {
+    status = executor_->Step(plan.view(), {.sampling = plan.sampling(), .tokens = drawn});
+  } catch (const std::exception& error) {
+    status = absl::InternalError(error.what());
+  }
+  report.end = Clock::now();
+  if (status.ok()) scheduler_.Apply(drawn, report.end);
+  listener_.OnStepEnd(report, scheduler_);
+  return status;
+}
+
+void Engine::PassOnEvents() {
+  if (scheduler_.events().empty()) return;
+  listener_.OnEvents(scheduler_.events(), scheduler_);
+  scheduler_.ClearEvents();
+}
+
+// After a failure: what was posted meanwhile is told the same.
+void Engine::EndAll(FinishReason reason, const absl::Status& status) {
+  {
+    const base::MutexLock lock(mutex_);
+    taken_.swap(posted_);
+    ended_ = true;
+  }
+  for (const Command& command : taken_) command(scheduler_);
+  taken_.clear();
+  scheduler_.EndAll(reason, status);
+  PassOnEvents();
+}
+
+}  // namespace codegen::runtime

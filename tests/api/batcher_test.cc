@@ -1,0 +1,624 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "codegen/batcher.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <future>
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "api/tiny_models.h"
+#include "codegen/session.h"
+
+namespace codegen {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using Clock = std::chrono::steady_clock;
+
+std::unique_ptr<Batcher> NewBatcher(const Model& model, const BatcherOptions& options = {}) {
+  absl::StatusOr<std::unique_ptr<Batcher>> batcher = Batcher::Create(model, options);
+  EXPECT_TRUE(batcher.ok()) << batcher.status();
+  return *std::move(batcher);
+}
+
+// As many tokens as asked for, whatever the model says.
+Request Endless(int new_tokens, std::vector<TokenId> prompt = {3, 1, 4, 1, 5}) {
+  return {
+      .prompt_ids = std::move(prompt), .max_new_tokens = new_tokens, .stop = {.ignore_eos = true}};
+}
+
+std::vector<TokenId> Alone(const Model& model, const Request& request) {
+  absl::StatusOr<Session> session = Session::Create(model);
+  return session->Complete(request)->token_ids;
+}
+
+// Blocks callbacks until it is opened.
+class Gate {
+ public:
+  void Open() { opened_.set_value(); }
+  void Wait() const { open_.wait(); }
+
+ private:
+  std::promise<void> opened_;
+  std::shared_future<void> open_ = opened_.get_future().share();
+};
+
+TEST(Batcher, CompletesAsASessionDoes) {
+  const Model model = testing::TinyModel();
+  const auto batcher = NewBatcher(model);
+
+  absl::StatusOr<Handle> handle = batcher->Submit(Endless(9));
+
+  ASSERT_TRUE(handle.ok()) << handle.status();
+  const Completion& completion = handle->Wait();
+  EXPECT_TRUE(completion.status.ok()) << completion.status;
+  EXPECT_EQ(completion.token_ids, Alone(model, Endless(9)));
+  EXPECT_EQ(completion.finish_reason, FinishReason::kLength);
+  EXPECT_EQ(completion.usage.prompt_tokens, 5);
+  EXPECT_EQ(completion.usage.completion_tokens, 9);
+  EXPECT_LE(completion.timeline.queued, completion.timeline.scheduled);
+  EXPECT_LE(completion.timeline.scheduled, completion.timeline.first_token);
+  EXPECT_LE(completion.timeline.first_token, completion.timeline.done);
+}
+
+TEST(Batcher, StreamsTheTextThatItReturns) {
+  const Model& model = testing::ShippedTinyModel();
+  const auto batcher = NewBatcher(model);
+  const Request request{.prompt = "def fib(n):\n", .max_new_tokens = 24};
+
+  absl::StatusOr<Handle> handle = batcher->Submit(request);
+  ASSERT_TRUE(handle.ok()) << handle.status();
+  std::string streamed;
+  std::vector<TokenId> tokens;
+  while (const std::optional<Chunk> chunk = handle->Next()) {
+    streamed += chunk->text;
+    tokens.insert(tokens.end(), chunk->token_ids.begin(), chunk->token_ids.end());
+  }
+
+  EXPECT_TRUE(handle->done());
+  EXPECT_EQ(streamed, handle->Wait().text);
+  EXPECT_EQ(tokens, handle->Wait().token_ids);
+  EXPECT_EQ(tokens, Alone(model, request));
+}
+
+TEST(Batcher, CallsBackInOrderAndEndsWithOneCompletion) {
+  const auto batcher = NewBatcher(testing::ShippedTinyModel());
+  std::string streamed;
+  std::promise<Completion> completed;
+
+  absl::StatusOr<Handle> handle = batcher->Submit(
+      {.prompt = "import os\n", .max_new_tokens = 24},
+      {.on_chunk =
+           [&](const Chunk& chunk) {
+             streamed += chunk.text;
+             return Next::kContinue;
+           },
+       .on_done = [&](const Completion& completion) { completed.set_value(completion); }});
+  ASSERT_TRUE(handle.ok()) << handle.status();
+  const Completion completion = completed.get_future().get();
+
+  EXPECT_EQ(streamed, completion.text);
+  EXPECT_FALSE(handle->Next().has_value());
+}
+
+TEST(Batcher, EndsBeforeAStopStringAndStopsComputing) {
+  const Model& model = testing::ShippedTinyModel();
+  const auto batcher = NewBatcher(model);
+  Request request{.prompt = "def fib(n):\n", .max_new_tokens = 64};
+  const std::string whole = batcher->Submit(request)->Wait().text;
+  ASSERT_GT(whole.size(), 8U);
+  request.stop.strings = {whole.substr(5, 3)};
+
+  const Completion completion = batcher->Submit(request)->Wait();
+
+  EXPECT_EQ(completion.text, whole.substr(0, whole.find(request.stop.strings[0])));
+  EXPECT_EQ(completion.finish_reason, FinishReason::kStop);
+  EXPECT_EQ(completion.token_ids, Alone(model, request));
+}
+
+TEST(Batcher, ManyRequestsOfManyThreadsEachGetWhatTheyGetAlone) {
+  const Model model = testing::TinyModel();
+  const auto batcher = NewBatcher(model, {.max_batch = 5, .step_tokens = 24});
+  constexpr int kThreads = 4;
+  constexpr int kRequests = 40;
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> hosts;
+  for (int t = 0; t < kThreads; ++t) {
+    hosts.emplace_back([&, t] {
+      for (int i = 0; i < kRequests; ++i) {
+        Request request = Endless(1 + (7 * i + t) % 20, {t, i % 13, 3, (i / 2) % 13});
+        request.temperature = i % 3 == 0 ? 0.0F : 1.5F;
+        request.seed = static_cast<std::uint64_t>(100 * t + i);
+        absl::StatusOr<Handle> handle = batcher->Submit(request);
+        if (!handle.ok() || handle->Wait().token_ids != Alone(model, request)) ++wrong;
+      }
+    });
+  }
+  for (std::thread& host : hosts) host.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST(Batcher, DrawsSeveralSamplesOfOnePrompt) {
+  const Model model = testing::TinyModel();
+  const auto batcher = NewBatcher(model);
+  Request request = Endless(12, std::vector<TokenId>(40, 7));
+  request.temperature = 1.5F;
+  request.seed = 9;
+  request.n = 4;
+
+  const Completion completion = batcher->Submit(request)->Wait();
+
+  ASSERT_EQ(completion.more.size(), 3U);
+  EXPECT_EQ(completion.usage.completion_tokens, 48);
+  request.n = 1;
+  EXPECT_EQ(completion.token_ids, Alone(model, request));
+  EXPECT_NE(completion.more[0].token_ids, completion.token_ids);
+  EXPECT_NE(completion.more[1].token_ids, completion.more[0].token_ids);
+}
+
+TEST(Batcher, FindsARepeatedPrefixUnlessTheSaltDiffers) {
+  const auto batcher = NewBatcher(testing::TinyModel());
+  Request request = Endless(2, std::vector<TokenId>(40, 7));
+  batcher->Submit(request)->Wait();
+
+  EXPECT_EQ(batcher->Submit(request)->Wait().usage.cached_prompt_tokens, 32);
+  request.cache_salt = "another";
+  EXPECT_EQ(batcher->Submit(request)->Wait().usage.cached_prompt_tokens, 0);
+  EXPECT_EQ(batcher->metrics().prefix_cache_hits, 32U);
+}
+
+TEST(Batcher, RefusesBadRequestsNamingFieldValueAndLimit) {
+  const auto batcher = NewBatcher(testing::TinyModel());
+  const auto message = [&](const Request& request) {
+    const absl::StatusOr<Handle> handle = batcher->Submit(request);
+    EXPECT_TRUE(absl::IsInvalidArgument(handle.status())) << handle.status();
+    return std::string(handle.status().message());
+  };
+  Request request = Endless(3);
+  request.n = 17;
+  EXPECT_THAT(message(request), HasSubstr("n is 17, allowed 1 to 16"));
+  request = Endless(3);
+  request.priority = 101;
+  EXPECT_THAT(message(request), HasSubstr("priority is 101, allowed -100 to 100"));
+  request = Endless(3);
+  request.cache_salt = std::string(257, 'x');
+  EXPECT_THAT(message(request), HasSubstr("cache_salt has 257 bytes, limit 256"));
+  EXPECT_THAT(message(Endless(3, std::vector<TokenId>(65, 1))),
+              HasSubstr("prompt has 65 tokens, the context holds 64"));
+  EXPECT_THAT(message({}), HasSubstr("prompt is empty"));
+}
+
+TEST(Batcher, RefusesBadOptionsNamingThem) {
+  const Model model = testing::TinyModel();
+  const auto message = [&](const BatcherOptions& options) {
+    const auto batcher = Batcher::Create(model, options);
+    EXPECT_TRUE(absl::IsInvalidArgument(batcher.status())) << batcher.status();
+    return std::string(batcher.status().message());
+  };
+  EXPECT_THAT(message({.max_batch = 0}), HasSubstr("max_batch is 0, allowed 1 to 1024"));
+  EXPECT_THAT(message({.max_batch = 9, .step_tokens = 8}),
+              HasSubstr("step_tokens is 8, allowed 9"));
+  EXPECT_THAT(message({.kv_bytes = 100}), HasSubstr("kv_bytes is 100, allowed"));
+  EXPECT_THAT(message({.context_tokens = 65}), HasSubstr("context_tokens is 65, allowed 0 to 64"));
+  EXPECT_THAT(message({.block_tokens = 24}), HasSubstr("block_tokens is 24"));
+  EXPECT_THAT(message({.prefix_cache_quota = std::numeric_limits<double>::quiet_NaN()}),
+              HasSubstr("prefix_cache_quota"));
+  EXPECT_THAT(message({.policy = {.preferred = {65}}}), HasSubstr("policy.preferred is 65"));
+  EXPECT_THAT(message({.queue_requests = 0}), HasSubstr("queue_requests is 0"));
+  EXPECT_THAT(message({.output_tokens = 0}), HasSubstr("output_tokens is 0"));
+}
+
+TEST(Batcher, G07NoNewTokensEndsAtOnce) {
+  const auto batcher = NewBatcher(testing::TinyModel());
+  const Completion completion = batcher->Submit(Endless(0))->Wait();
+  EXPECT_THAT(completion.token_ids, IsEmpty());
+  EXPECT_EQ(completion.finish_reason, FinishReason::kLength);
+  EXPECT_TRUE(completion.status.ok());
+}
+
+TEST(Batcher, G13ADeadlineInThePastIsRefusedAndNoneIsNone) {
+  const auto batcher = NewBatcher(testing::TinyModel());
+  Request request = Endless(3);
+  request.done_by = Clock::now() - std::chrono::seconds(1);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(batcher->Submit(request).status()));
+  request.done_by = Time();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(batcher->Submit(request).status()));
+  request.done_by = Time::max();
+  EXPECT_TRUE(batcher->Submit(request)->Wait().status.ok());
+}
+
+// A callback that blocks holds its request where it is: everything below is then certain.
+class Held {
+ public:
+  Held(Batcher& batcher, int new_tokens)
+      : handle_(batcher.Submit(Endless(new_tokens), {.on_chunk = [this](const Chunk&) {
+                                 first_.try_set();
+                                 gate_.Wait();
+                                 return Next::kContinue;
+                               }})) {}
+  ~Held() {
+    if (!opened_) Release();
+    handle_->Wait();  // the callback uses this object
+  }
+  void Release() {
+    opened_ = true;
+    gate_.Open();
+  }
+  void AwaitFirst() { first_.get(); }
+  Handle& handle() { return *handle_; }
+
+ private:
+  struct First {
+    void try_set() {
+      if (!set.exchange(true)) promise.set_value();
+    }
+    void get() { promise.get_future().get(); }
+    std::atomic<bool> set = false;
+    std::promise<void> promise;
+  } first_;
+  Gate gate_;
+  bool opened_ = false;
+  absl::StatusOr<Handle> handle_;
+};
+
+TEST(Batcher, L01CancelIsIdempotentAtAnyTimeFromAnyThread) {
+  const auto batcher = NewBatcher(testing::TinyModel());
+  absl::StatusOr<Handle> handle = batcher->Submit(Endless(59));
+  std::vector<std::thread> hosts;
+  for (int i = 0; i < 64; ++i) hosts.emplace_back([&] { handle->Cancel(); });
+  for (std::thread& host : hosts) host.join();
+  const Completion& completion = handle->Wait();
+  handle->Cancel();
+  EXPECT_TRUE(completion.finish_reason == FinishReason::kCancelled ||
+              completion.finish_reason == FinishReason::kLength);
+  EXPECT_EQ(batcher->metrics().requests_accepted, 1U);
+}
+
+TEST(Batcher, L03CancellingAQueuedRequestLeavesTheRunningOneAlone) {
+  const Model model = testing::TinyModel();
+  const auto batcher = NewBatcher(model, {.max_batch = 1, .step_tokens = 8, .output_tokens = 100});
+  absl::StatusOr<Handle> running = batcher->Submit(Endless(50));
+  absl::StatusOr<Handle> queued = batcher->Submit(Endless(50, {1, 2}));
+  queued->Cancel();
+  EXPECT_EQ(running->Wait().token_ids, Alone(model, Endless(50)));
+  EXPECT_LT(queued->Wait().token_ids.size(), 51U);
+}
+
+TEST(Batcher, L04AThrowingCallbackEndsItsOwnRequestAlone) {
+  const Model model = testing::TinyModel();
+  const auto batcher = NewBatcher(model);
+  absl::StatusOr<Handle> other = batcher->Submit(Endless(40));
+  absl::StatusOr<Handle> std_exception = batcher->Submit(
+      Endless(40), {.on_chunk = [](const Chunk&) -> Next { throw std::runtime_error("boom"); }});
+  absl::StatusOr<Handle> anything =
+      batcher->Submit(Endless(40), {.on_chunk = [](const Chunk&) -> Next { throw 42; }});
+
+  EXPECT_TRUE(absl::IsUnknown(std_exception->Wait().status));
+  EXPECT_THAT(std::string(std_exception->Wait().status.message()), HasSubstr("boom"));
+  EXPECT_TRUE(absl::IsUnknown(anything->Wait().status));
+  EXPECT_EQ(anything->Wait().finish_reason, FinishReason::kError);
+  EXPECT_EQ(other->Wait().token_ids, Alone(model, Endless(40)));
+}
+
+TEST(Batcher, L05ABlockedCallbackStallsItsOwnRequestAlone) {
+  const Model model = testing::TinyModel();
+  const auto batcher = NewBatcher(model, {.max_batch = 1, .step_tokens = 8, .output_tokens = 2});
+  Held held(*batcher, 50);
+  held.AwaitFirst();
+
+  // There is one place in the batch, and the one that holds it is not read.
+  EXPECT_EQ(batcher->Submit(Endless(40))->Wait().token_ids, Alone(model, Endless(40)));
+
+  EXPECT_FALSE(held.handle().done());
+  held.Release();
+  EXPECT_EQ(held.handle().Wait().token_ids, Alone(model, Endless(50)));
+}
+
+TEST(Batcher, ManyBlockedCallbacksStallNobodyElse) {
+  const Model model = testing::TinyModel();
+  const auto batcher = NewBatcher(model);
+  std::vector<std::unique_ptr<Held>> held;
+  for (int i = 0; i < 20; ++i) held.push_back(std::make_unique<Held>(*batcher, 50));
+  for (const auto& one : held) one->AwaitFirst();
+  EXPECT_EQ(batcher->Submit(Endless(40))->Wait().token_ids, Alone(model, Endless(40)));
+}
+
+TEST(Batcher, L06CallbacksMaySubmitCancelAndAsk) {
+  const auto batcher = NewBatcher(testing::TinyModel());
+  std::promise<std::vector<TokenId>> inner;
+  std::atomic<bool> once = false;
+  absl::StatusOr<Handle> outer =
+      batcher->Submit(Endless(20), {.on_chunk = [&](const Chunk&) {
+                        if (!once.exchange(true)) {
+                          inner.set_value(batcher->Submit(Endless(5))->Wait().token_ids);
+                          EXPECT_GE(batcher->metrics().requests_accepted, 2U);
+                        }
+                        return Next::kContinue;
+                      }});
+  EXPECT_EQ(inner.get_future().get().size(), 5U);
+  EXPECT_EQ(outer->Wait().token_ids.size(), 20U);
+}
+
+TEST(Batcher, L07ACallbackMayDestroyItsOwnHandle) {
+  const auto batcher = NewBatcher(testing::TinyModel());
+  std::promise<Completion> completed;
+  std::promise<void> stored;
+  std::shared_future<void> there = stored.get_future().share();
+  std::optional<Handle> handle;
+  absl::StatusOr<Handle> made = batcher->Submit(
+      Endless(50), {.on_chunk =
+                        [&](const Chunk&) {
+                          there.wait();
+                          handle.reset();
+                          return Next::kContinue;
+                        },
+                    .on_done = [&](const Completion& c) { completed.set_value(c); }});
+  handle.emplace(*std::move(made));
+  stored.set_value();
+  const Completion completion = completed.get_future().get();
+  EXPECT_LE(completion.token_ids.size(), 50U);
+}
+
+TEST(Batcher, L08ACallbackMayDestroyTheBatcher) {
+  auto batcher = NewBatcher(testing::TinyModel());
+  std::promise<void> destroyed;
+  std::promise<void> stored;
+  std::shared_future<void> there = stored.get_future().share();
+  absl::StatusOr<Handle> handle = batcher->Submit(Endless(50), {.on_chunk = [&](const Chunk&) {
+                                                    there.wait();
+                                                    if (batcher) {
+                                                      batcher.reset();
+                                                      destroyed.set_value();
+                                                    }
+                                                    return Next::kContinue;
+                                                  }});
+  stored.set_value();
+  destroyed.get_future().get();
+  handle->Wait();
+  EXPECT_TRUE(handle->done());
+}
+
+TEST(Batcher, L09SubmitAfterDrainIsUnavailable) {
+  const auto batcher = NewBatcher(testing::TinyModel());
+  EXPECT_TRUE(batcher->Drain().ok());
+  EXPECT_TRUE(absl::IsUnavailable(batcher->Submit(Endless(3)).status()));
+  EXPECT_EQ(batcher->health().state, Health::State::kDraining);
+}
+
+TEST(Batcher, DrainLetsRequestsEndAndCancelsWhatIsLate) {
+  const auto batcher = NewBatcher(testing::TinyModel(), {.output_tokens = 1});
+  absl::StatusOr<Handle> free = batcher->Submit(Endless(30));
+  Held held(*batcher, 50);
+  held.AwaitFirst();
+
+  const absl::Status status = batcher->Drain(Clock::now() + std::chrono::milliseconds(300));
+
+  EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
+  EXPECT_TRUE(free->Wait().status.ok());
+  held.Release();
+  EXPECT_TRUE(absl::IsCancelled(held.handle().Wait().status));
+}
+
+TEST(Batcher, L10DestroyingItEndsAThousandLiveAndAThousandQueuedOnce) {
+  std::atomic<int> ended = 0;
+  std::vector<Handle> handles;
+  {
+    const auto batcher = NewBatcher(
+        testing::TinyModel(), {.max_batch = 1000, .step_tokens = 1000, .queue_requests = 4000});
+    for (int i = 0; i < 2000; ++i) {
+      absl::StatusOr<Handle> handle =
+          batcher->Submit(Endless(59), {.on_done = [&](const Completion&) { ++ended; }});
+      ASSERT_TRUE(handle.ok()) << handle.status();
+      handles.push_back(*std::move(handle));
+    }
+  }
+  for (Handle& handle : handles) handle.Wait();
+  EXPECT_EQ(ended, 2000);
+}
+
+TEST(Batcher, L11KeepsItsModelAlive) {
+  std::unique_ptr<Batcher> batcher;
+  {
+    const Model model = testing::TinyModel();
+    batcher = NewBatcher(model);
+  }
+  EXPECT_EQ(batcher->Submit(Endless(4))->Wait().token_ids.size(), 4U);
+}
+
+TEST(Batcher, L13TwoOnOneModelDoNotDisturbEachOther) {
+  const Model model = testing::TinyModel();
+  const auto a = NewBatcher(model);
+  const auto b = NewBatcher(model);
+  absl::StatusOr<Handle> in_a = a->Submit(Endless(40));
+  absl::StatusOr<Handle> in_b = b->Submit(Endless(40));
+  EXPECT_EQ(in_a->Wait().token_ids, in_b->Wait().token_ids);
+}
+
+TEST(Batcher, DestroyingAHandleCancelsUnlessDetached) {
+  const auto batcher = NewBatcher(testing::TinyModel(), {.output_tokens = 1});
+  const auto reason = [&](bool detach) {
+    std::promise<FinishReason> ended;
+    Gate gate;
+    {
+      absl::StatusOr<Handle> handle = batcher->Submit(
+          Endless(50), {.on_chunk =
+                            [&](const Chunk&) {
+                              gate.Wait();
+                              return Next::kContinue;
+                            },
+                        .on_done = [&](const Completion& c) { ended.set_value(c.finish_reason); }});
+      if (detach) handle->Detach();
+    }
+    gate.Open();
+    return ended.get_future().get();
+  };
+  EXPECT_EQ(reason(false), FinishReason::kCancelled);
+  EXPECT_EQ(reason(true), FinishReason::kLength);
+}
+
+TEST(Batcher, Q04ADeadlineReturnsWhatThereIs) {
+  const auto batcher = NewBatcher(testing::TinyModel(), {.output_tokens = 1});
+  Request request = Endless(50);
+  request.done_by = Clock::now() + std::chrono::milliseconds(200);
+  Gate gate;
+  absl::StatusOr<Handle> handle = batcher->Submit(request, {.on_chunk = [&](const Chunk&) {
+                                                    gate.Wait();
+                                                    return Next::kContinue;
+                                                  }});
+  ASSERT_TRUE(handle.ok()) << handle.status();
+  while (Clock::now() < request.done_by) std::this_thread::yield();
+  gate.Open();
+  const Completion& completion = handle->Wait();
+  EXPECT_EQ(completion.finish_reason, FinishReason::kDeadline);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(completion.status));
+  EXPECT_GE(completion.token_ids.size(), 1U);
+  EXPECT_LT(completion.token_ids.size(), 50U);
+}
+
+TEST(Batcher, Q07AFullQueueRefusesAndSaysWhenToTryAgain) {
+  const auto batcher = NewBatcher(
+      testing::TinyModel(),
+      {.max_batch = 4, .policy = {.window = std::chrono::seconds(30)}, .queue_requests = 2});
+  absl::StatusOr<Handle> first = batcher->Submit(Endless(3));
+  absl::StatusOr<Handle> second = batcher->Submit(Endless(3));
+
+  const absl::Status status = batcher->Submit(Endless(3)).status();
+
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("queue_requests allows 2"));
+  ASSERT_TRUE(Batcher::RetryAfter(status).has_value());
+  EXPECT_GE(Batcher::RetryAfter(status)->count(), 1);
+  EXPECT_FALSE(Batcher::RetryAfter(absl::OkStatus()).has_value());
+}
+
+TEST(Batcher, NextReturnsNothingWhenTheDeadlinePasses) {
+  const auto batcher = NewBatcher(testing::TinyModel(),
+                                  {.max_batch = 4, .policy = {.window = std::chrono::seconds(30)}});
+  absl::StatusOr<Handle> waits = batcher->Submit(Endless(3));
+  EXPECT_FALSE(waits->Next(Clock::now() + std::chrono::milliseconds(5)).has_value());
+  EXPECT_EQ(waits->Wait(Clock::now()), nullptr);
+  EXPECT_FALSE(waits->done());
+}
+
+TEST(Batcher, PreemptedRequestsGetTheSameTokens) {
+  const Model model = testing::TinyModel();
+  const std::int64_t context = 64 * model.info().kv_bytes_per_token;
+  const auto batcher = NewBatcher(model, {.max_batch = 8, .kv_bytes = context});
+  std::vector<Handle> handles;
+  for (int i = 0; i < 8; ++i) handles.push_back(*batcher->Submit(Endless(50, {i, 2, 3, 4})));
+  for (int i = 0; i < 8; ++i) {
+    EXPECT_EQ(handles[static_cast<std::size_t>(i)].Wait().token_ids,
+              Alone(model, Endless(50, {i, 2, 3, 4})));
+  }
+  EXPECT_GT(batcher->metrics().preemptions, 0U);
+}
+
+TEST(Batcher, ReservingNeverPreempts) {
+  const Model model = testing::TinyModel();
+  const std::int64_t context = 64 * model.info().kv_bytes_per_token;
+  const auto batcher =
+      NewBatcher(model, {.max_batch = 8, .kv_bytes = context, .kv_policy = KvPolicy::kReserve});
+  std::vector<Handle> handles;
+  for (int i = 0; i < 8; ++i) handles.push_back(*batcher->Submit(Endless(30, {i, 2, 3, 4})));
+  for (Handle& handle : handles) EXPECT_TRUE(handle.Wait().status.ok());
+  EXPECT_EQ(batcher->metrics().preemptions, 0U);
+}
+
+TEST(Batcher, ASessionOnItGivesWhatASessionAloneGives) {
+  const Model& model = testing::ShippedTinyModel();
+  const auto batcher = NewBatcher(model);
+  absl::StatusOr<Session> alone = Session::Create(model);
+  absl::StatusOr<Session> batched = Session::Create(*batcher);
+  const Request request{.prompt = "def fib(n):\n    if n", .max_new_tokens = 24};
+  std::string streamed;
+  const TextCallback on_text = [&](std::string_view text) {
+    streamed += text;
+    return Next::kContinue;
+  };
+
+  const absl::StatusOr<Completion> expected = alone->Complete(request);
+  const absl::StatusOr<Completion> completion = batched->Complete(request, on_text);
+
+  ASSERT_TRUE(completion.ok()) << completion.status();
+  EXPECT_EQ(completion->text, expected->text);
+  EXPECT_EQ(completion->token_ids, expected->token_ids);
+  EXPECT_EQ(streamed, completion->text);
+  EXPECT_EQ(batched->ScoreText("x = 1")->logprobs, alone->ScoreText("x = 1")->logprobs);
+}
+
+TEST(Batcher, ASessionOnItKeepsWhatItHasSeenToItself) {
+  const auto batcher = NewBatcher(testing::TinyModel());
+  absl::StatusOr<Session> one = Session::Create(*batcher);
+  absl::StatusOr<Session> other = Session::Create(*batcher);
+  const Request request = Endless(2, std::vector<TokenId>(40, 7));
+  EXPECT_EQ(one->Complete(request)->usage.cached_prompt_tokens, 0);
+  EXPECT_EQ(one->Complete(request)->usage.cached_prompt_tokens, 32);
+  EXPECT_EQ(other->Complete(request)->usage.cached_prompt_tokens, 0);
+  EXPECT_EQ(batcher->Submit(request)->Wait().usage.cached_prompt_tokens, 0);
+}
+
+TEST(Batcher, ASessionOnItCancelsAndSurvivesItsCallback) {
+  const auto batcher = NewBatcher(testing::ShippedTinyModel());
+  absl::StatusOr<Session> session = Session::Create(*batcher);
+  const Request request{.prompt = "def fib(n):\n", .max_new_tokens = 200};
+
+  const absl::StatusOr<Completion> cancelled =
+      session->Complete(request, [](std::string_view) { return Next::kCancel; });
+  const absl::StatusOr<Completion> thrown = session->Complete(
+      request, [](std::string_view) -> Next { throw std::runtime_error("boom"); });
+
+  ASSERT_TRUE(cancelled.ok()) << cancelled.status();
+  EXPECT_EQ(cancelled->finish_reason, FinishReason::kCancelled);
+  EXPECT_TRUE(absl::IsUnknown(thrown.status())) << thrown.status();
+  EXPECT_TRUE(session->Complete(request).ok());
+}
+
+TEST(Batcher, ASessionOnADestroyedOneIsUnavailable) {
+  auto batcher = NewBatcher(testing::TinyModel());
+  absl::StatusOr<Session> session = Session::Create(*batcher);
+  batcher.reset();
+  EXPECT_TRUE(absl::IsUnavailable(session->Complete(Endless(2)).status()));
+}
+
+TEST(Batcher, MetricsAddUp) {
+  const auto batcher = NewBatcher(testing::TinyModel());
+  for (int i = 0; i < 5; ++i) batcher->Submit(Endless(7))->Wait();
+  EXPECT_FALSE(batcher->Submit({}).ok());
+  EXPECT_TRUE(batcher->Drain().ok());
+
+  const Metrics metrics = batcher->metrics();
+
+  EXPECT_EQ(metrics.requests_accepted, 5U);
+  EXPECT_EQ(metrics.requests_refused, 1U);
+  EXPECT_EQ(metrics.requests_finished[static_cast<std::size_t>(FinishReason::kLength)], 5U);
+  EXPECT_EQ(metrics.prompt_tokens, 25U);
+  EXPECT_EQ(metrics.generation_tokens, 35U);
+  EXPECT_EQ(metrics.time_to_first_token.count, 5U);
+  EXPECT_EQ(metrics.inter_token.count, 30U);
+  EXPECT_EQ(metrics.requests_running, 0);
+  EXPECT_THAT(metrics.ToPrometheus(), HasSubstr("vllm:generation_tokens_total 35"));
+}
+
+TEST(Batcher, TraceGetsStepsAndPhases) {
+  std::string events;
+  {
+    const auto batcher =
+        NewBatcher(testing::TinyModel(),
+                   {.trace = [&](std::string_view event) { events += std::string(event) + "\n"; }});
+    batcher->Submit(Endless(3))->Wait();
+    EXPECT_TRUE(batcher->Drain().ok());
+  }
+  EXPECT_THAT(events, HasSubstr("\"ph\":\"X\""));
+  EXPECT_THAT(events, HasSubstr("decode"));
+}
+
+}  // namespace
+}  // namespace codegen
