@@ -46,10 +46,11 @@ class CODEGEN_EXPORT Session {
   static absl::StatusOr<Session> Create(const Model& model, const SessionOptions& options = {});
 
   // A session whose completions run in `batcher`, beside all that runs there: same results, and no
-  // memory of its own. When the batcher is gone they fail with UNAVAILABLE. What it has seen is kept in the batcher's prefix
-  // cache, as long as nobody else wants the memory, and for this session alone unless its requests
-  // have a cache_salt. Scoring does take memory of its own, at the first call. Complete has the
-  // errors of Batcher::Submit too. Errors: INVALID_ARGUMENT (options).
+  // memory of its own. When the batcher is gone they fail with UNAVAILABLE. What it has seen is
+  // kept in the batcher's prefix cache, as long as nobody else wants the memory, and for this
+  // session alone unless its requests have a cache_salt. Scoring does take memory of its own, at
+  // the first call. Complete has the errors of Batcher::Submit too. Errors: INVALID_ARGUMENT
+  // (options).
   static absl::StatusOr<Session> Create(Batcher& batcher, const SessionOptions& options = {});
 
   Session(Session&&) noexcept;

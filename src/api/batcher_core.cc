@@ -17,6 +17,7 @@
 #include "api/prompt.h"
 #include "api/request_limits.h"
 #include "base/check.h"
+#include "base/unshared.h"
 #include "metrics/trace.h"
 
 namespace codegen::api {
@@ -48,8 +49,20 @@ metrics::Load LoadOf(const runtime::Scheduler& scheduler) {
 
 absl::StatusOr<std::shared_ptr<BatcherCore>> BatcherCore::Create(const Model& model,
                                                                  const BatcherOptions& options) {
+  const std::int64_t blocks =
+      options.kv_bytes / (model.info().kv_bytes_per_token * options.block_tokens);
+  CODEGEN_ASSIGN_OR_RETURN(auto executor,
+                           model.state()->on_device.model->MakeExecutor(
+                               {.pages = blocks * (options.block_tokens / backend::kPageTokens),
+                                .rows = options.step_tokens,
+                                .logit_rows = options.max_batch}));
+  return CreateOn(std::move(executor), model, options);
+}
+
+absl::StatusOr<std::shared_ptr<BatcherCore>> BatcherCore::CreateOn(
+    std::unique_ptr<model::Executor> executor, const Model& model, const BatcherOptions& options) {
   std::shared_ptr<BatcherCore> core(new BatcherCore(model, options));
-  CODEGEN_RETURN_IF_ERROR(core->Start());
+  CODEGEN_RETURN_IF_ERROR(core->Start(std::move(executor)));
   return core;
 }
 
@@ -71,21 +84,19 @@ runtime::SchedulerOptions BatcherCore::ForScheduler() const {
                      .cache = {.block_tokens = options_.block_tokens, .quota = quota}}};
 }
 
-absl::Status BatcherCore::Start() {
-  const runtime::SchedulerOptions scheduler = ForScheduler();
-  const int pages_per_block = options_.block_tokens / backend::kPageTokens;
-  CODEGEN_ASSIGN_OR_RETURN(auto executor,
-                           model_.state()->on_device.model->MakeExecutor(
-                               {.pages = std::int64_t{scheduler.memory.blocks} * pages_per_block,
-                                .rows = options_.step_tokens,
-                                .logit_rows = options_.max_batch}));
+absl::Status BatcherCore::Start(std::unique_ptr<model::Executor> executor) {
+  engine_ = std::make_unique<runtime::Engine>(ForScheduler(), std::move(executor), *this);
   CODEGEN_ASSIGN_OR_RETURN(delivery_, runtime::Delivery::Create());
-  CODEGEN_ASSIGN_OR_RETURN(watchdog_,
-                           runtime::Watchdog::Create(options_.step_timeout, [this] { OnHang(); }));
-  engine_ = std::make_unique<runtime::Engine>(scheduler, std::move(executor), *this);
-  const absl::Status status = StartEngine();
+  absl::Status status = StartWatchdog();
+  if (status.ok()) status = StartEngine();
   if (!status.ok()) delivery_->Stop(Time::max());
   return status;
+}
+
+absl::Status BatcherCore::StartWatchdog() {
+  CODEGEN_ASSIGN_OR_RETURN(watchdog_,
+                           runtime::Watchdog::Create(options_.step_timeout, [this] { OnHang(); }));
+  return absl::OkStatus();
 }
 
 // The thread shares the core, so that it can be left behind if its device hangs.
@@ -135,9 +146,10 @@ absl::Status BatcherCore::Drain(Time deadline) {
     while (!live_.empty() && Clock::now() < deadline) changed_.Wait(mutex_, deadline);
     if (live_.empty()) return absl::OkStatus();
   }
-  const absl::Status late = absl::CancelledError("not done when the batcher had to be drained");
-  engine_->Post(
-      [late](runtime::Scheduler& scheduler) { scheduler.EndAll(FinishReason::kCancelled, late); });
+  engine_->Post([](runtime::Scheduler& scheduler) {
+    scheduler.EndAll(FinishReason::kCancelled,
+                     absl::CancelledError("not done when the batcher had to be drained"));
+  });
   const Time patience = Clock::now() + kPatience;
   const base::MutexLock lock(mutex_);
   const std::size_t cancelled = live_.size();
@@ -148,8 +160,10 @@ absl::Status BatcherCore::Drain(Time deadline) {
 
 Health BatcherCore::health() const {
   const base::MutexLock lock(mutex_);
-  if (!failure_.ok())
-    return {.state = Health::State::kFailed, .reason = failure_, .recreate = !hung_};
+  if (!failure_.ok()) {
+    return {
+        .state = Health::State::kFailed, .reason = base::Unshared(failure_), .recreate = !hung_};
+  }
   return {.state = draining_ ? Health::State::kDraining : Health::State::kServing};
 }
 
@@ -316,8 +330,8 @@ void BatcherCore::EndAtOnce(PendingRequest& request, Event end) {
 // From requests to the engine.
 
 void BatcherCore::End(RequestId request, FinishReason reason, const absl::Status& status) {
-  engine_->Post([request, reason, status](runtime::Scheduler& scheduler) {
-    scheduler.End(request, reason, status);
+  engine_->Post([request, reason, own = base::Unshared(status)](runtime::Scheduler& scheduler) {
+    scheduler.End(request, reason, own);
   });
 }
 
@@ -351,6 +365,7 @@ void BatcherCore::OnDelivered(RequestId request) {
 // From the engine to requests.
 
 void BatcherCore::OnEvents(std::span<const Event> events, runtime::Scheduler& scheduler) {
+  for (const Event& event : events) Measure(event);
   to_schedule_.clear();
   {
     const base::MutexLock lock(mutex_);
@@ -365,7 +380,6 @@ void BatcherCore::OnEvents(std::span<const Event> events, runtime::Scheduler& sc
     }
   }
   for (auto& request : to_schedule_) delivery_->Schedule(std::move(request));
-  for (const Event& event : events) Measure(event);
 }
 
 // What leaves the queue, and what has its first token, no longer counts for those that come.
@@ -428,7 +442,7 @@ void BatcherCore::OnIdle(const runtime::Scheduler& scheduler) {
 
 void BatcherCore::OnFailure(const absl::Status& status) {
   const base::MutexLock lock(mutex_);
-  failure_ = status;
+  failure_ = base::Unshared(status);
 }
 
 // The engine's thread does not come back from its step. What lives ends here in its stead.
@@ -438,7 +452,7 @@ void BatcherCore::OnHang() {
                   options_.step_timeout.count()));
   engine_->Stop(FinishReason::kError, hung);
   const base::MutexLock lock(mutex_);
-  failure_ = hung;
+  failure_ = base::Unshared(hung);
   hung_ = true;
   for (auto& [id, live] : live_)
     EndAtOnce(*live.request,

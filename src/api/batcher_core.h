@@ -43,6 +43,9 @@ class BatcherCore final : public RequestOwner,
   // Errors: RESOURCE_EXHAUSTED.
   static absl::StatusOr<std::shared_ptr<BatcherCore>> Create(const Model& model,
                                                              const BatcherOptions& options);
+  // The same on an executor that is there, with room for what `options` say.
+  static absl::StatusOr<std::shared_ptr<BatcherCore>> CreateOn(
+      std::unique_ptr<model::Executor> executor, const Model& model, const BatcherOptions& options);
 
   // For Batcher; see there.
   absl::StatusOr<std::shared_ptr<PendingRequest>> Submit(Request request, Callbacks callbacks);
@@ -80,7 +83,8 @@ class BatcherCore final : public RequestOwner,
   };
 
   BatcherCore(const Model& model, const BatcherOptions& options);
-  absl::Status Start();
+  absl::Status Start(std::unique_ptr<model::Executor> executor);
+  absl::Status StartWatchdog();
   absl::Status StartEngine();
   runtime::SchedulerOptions ForScheduler() const;
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "api/lockstep.h"
 #include "api/model_state.h"
 #include "base/check.h"
 
@@ -18,7 +19,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kPrefillRuns = 3;
-constexpr int kBenchmarkStep = 512;  // rows; longer prompts are computed in chunks
 constexpr int kBenchmarkBatch = 1024;
 
 double Median(std::vector<double> values) {
@@ -53,77 +53,9 @@ absl::Status CheckOptions(const BenchmarkOptions& options, int context) {
   return absl::OkStatus();
 }
 
-// A batch of sequences of equal length that grows step by step.
-class Lockstep {
- public:
-  static absl::StatusOr<Lockstep> Create(const Model& model, int batch, int context) {
-    const std::int64_t pages = (context + backend::kPageTokens - 1) / backend::kPageTokens;
-    CODEGEN_ASSIGN_OR_RETURN(std::unique_ptr<model::Executor> executor,
-                             model.state()->on_device.model->MakeExecutor(
-                                 {.pages = pages * batch,
-                                  .rows = std::max(batch, std::min(context, kBenchmarkStep)),
-                                  .logit_rows = batch}));
-    return Lockstep(model.info().vocabulary, batch, static_cast<int>(pages), std::move(executor));
-  }
-
-  // Gives every sequence `tokens` more, sequence after sequence, in chunks.
-  absl::Status Prefill(int tokens) {
-    for (int s = 0; s < batch_; ++s) {
-      for (int done = 0; done < tokens; done += kBenchmarkStep) {
-        const int count = std::min(kBenchmarkStep, tokens - done);
-        CODEGEN_RETURN_IF_ERROR(Step(s, 1, length_ + done, count));
-      }
-    }
-    length_ += tokens;
-    return absl::OkStatus();
-  }
-
-  // Gives every sequence one more token in a single step.
-  absl::Status Decode() {
-    CODEGEN_RETURN_IF_ERROR(Step(0, batch_, length_, 1));
-    ++length_;
-    return absl::OkStatus();
-  }
-
-  void Rewind() { length_ = 0; }
-
- private:
-  Lockstep(int vocabulary, int batch, int pages, std::unique_ptr<model::Executor> executor)
-      : vocabulary_(vocabulary), batch_(batch), pages_(pages), executor_(std::move(executor)) {}
-
-  // One step of `sequences` sequences from the `first_sequence`-th, `count` tokens each from
-  // position `position`; the last token of each is sampled.
-  absl::Status Step(int first_sequence, int sequences, int position, int count) {
-    std::vector<TokenId> tokens;
-    std::vector<std::int32_t> positions, first_row = {0}, first_page = {0}, logit_rows;
-    for (int s = 0; s < sequences; ++s) {
-      for (int i = 0; i < count; ++i) {
-        tokens.push_back((7919 * (position + i) + s) % vocabulary_);
-        positions.push_back(position + i);
-      }
-      first_row.push_back(count * (s + 1));
-      first_page.push_back(pages_ * (s + 1));
-      logit_rows.push_back(count * (s + 1) - 1);
-    }
-    std::vector<std::int32_t> pages(static_cast<std::size_t>(pages_ * sequences));
-    std::iota(pages.begin(), pages.end(), pages_ * first_sequence);
-    const std::vector<backend::Sampling> sampling(static_cast<std::size_t>(sequences),
-                                                  {.vocabulary = vocabulary_});
-    std::vector<backend::SampledToken> sampled(static_cast<std::size_t>(sequences));
-    return executor_->Step({tokens, positions, first_row, first_page, pages, logit_rows},
-                           {.sampling = sampling, .tokens = sampled});
-  }
-
-  int vocabulary_;
-  int batch_;
-  int pages_;  // of each sequence
-  std::unique_ptr<model::Executor> executor_;
-  int length_ = 0;
-};
-
 // Seconds that `work` takes.
 template <class Work>
-absl::StatusOr<double> MedianSeconds(const Work& work) {
+absl::StatusOr<double> SecondsOf(const Work& work) {
   const Clock::time_point begin = Clock::now();
   CODEGEN_RETURN_IF_ERROR(work());
   return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -149,13 +81,13 @@ double DecodeBytes(const Model::State& state, double batch, double context) {
 
 // Shares are left as what was reached, in 1e9 a second, until the machine has been measured again.
 absl::StatusOr<PrefillSpeed> MeasurePrefill(const Model& model, int tokens) {
-  CODEGEN_ASSIGN_OR_RETURN(Lockstep lockstep, Lockstep::Create(model, 1, tokens));
+  CODEGEN_ASSIGN_OR_RETURN(api::Lockstep lockstep, api::Lockstep::Create(model, 1, tokens));
   std::vector<double> seconds;
   for (int run = 0; run <= kPrefillRuns;
        ++run) {  // the first touches fresh memory and does not count
     lockstep.Rewind();
     CODEGEN_ASSIGN_OR_RETURN(const double elapsed,
-                             MedianSeconds([&] { return lockstep.Prefill(tokens); }));
+                             SecondsOf([&] { return lockstep.Prefill(tokens); }));
     if (run > 0) seconds.push_back(elapsed);
   }
   const double median = Median(seconds);
@@ -167,13 +99,12 @@ absl::StatusOr<PrefillSpeed> MeasurePrefill(const Model& model, int tokens) {
 absl::StatusOr<DecodeSpeed> MeasureDecode(const Model& model, int batch,
                                           const BenchmarkOptions& options) {
   const int context = options.prompt_tokens.front();
-  CODEGEN_ASSIGN_OR_RETURN(Lockstep lockstep,
-                           Lockstep::Create(model, batch, context + options.new_tokens));
+  CODEGEN_ASSIGN_OR_RETURN(api::Lockstep lockstep,
+                           api::Lockstep::Create(model, batch, context + options.new_tokens));
   CODEGEN_RETURN_IF_ERROR(lockstep.Prefill(context));
   std::vector<double> seconds;
   for (int i = 0; i < options.new_tokens; ++i) {
-    CODEGEN_ASSIGN_OR_RETURN(const double elapsed,
-                             MedianSeconds([&] { return lockstep.Decode(); }));
+    CODEGEN_ASSIGN_OR_RETURN(const double elapsed, SecondsOf([&] { return lockstep.Decode(); }));
     seconds.push_back(elapsed);
   }
   const double median = Median(seconds);

@@ -7,6 +7,8 @@
 #include <exception>
 #include <utility>
 
+#include "base/unshared.h"
+
 namespace codegen::api {
 namespace {
 
@@ -34,6 +36,7 @@ bool PendingRequest::Post(const Event& event) {
   const base::MutexLock lock(mutex_);
   if (done_) return false;
   mailbox_.push_back(event);
+  mailbox_.back().status = base::Unshared(event.status);
   if (event.kind == Event::Kind::kToken) ++lag_[static_cast<std::size_t>(event.id.sample)];
   return !std::exchange(scheduled_, true);
 }
@@ -169,7 +172,7 @@ void PendingRequest::Complete(runtime::Delivery& delivery) {
     if (&output != &outputs_.front()) completion.more.push_back(std::move(output.sample));
   }
   static_cast<Sample&>(completion) = std::move(outputs_.front().sample);
-  completion.status = status_;
+  completion.status = base::Unshared(status_);
   completion.usage.prompt_tokens = options_.prompt_tokens;
   completion.usage.cached_prompt_tokens = cached_tokens_;
   completion.timeline = timeline_;

@@ -7,6 +7,8 @@
 #include <string>
 #include <utility>
 
+#include "base/unshared.h"
+
 namespace codegen::runtime {
 namespace {
 
@@ -32,8 +34,9 @@ bool Engine::Post(Command command) {
 void Engine::Stop(FinishReason reason, const absl::Status& status) {
   const base::MutexLock lock(mutex_);
   if (stop_ || ended_) return;
-  posted_.emplace_back(
-      [reason, status](Scheduler& scheduler) { scheduler.EndAll(reason, status); });
+  posted_.emplace_back([reason, own = base::Unshared(status)](Scheduler& scheduler) {
+    scheduler.EndAll(reason, own);
+  });
   stop_ = true;
   changed_.NotifyOne();
 }
