@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "bench_load.h"
 #include "command.h"
 #include "load.h"
 #include "output.h"
@@ -79,6 +80,7 @@ absl::StatusOr<codegen::BenchmarkResult> Measure(const codegen::Model& model,
 }
 
 absl::Status Run(const Flags& flags) {
+  if (flags.load_test.run) return RunLoadTest(flags);
   const absl::StatusOr<LoadedModel> loaded = LoadModel(flags);
   if (!loaded.ok()) return loaded.status();
   const absl::StatusOr<codegen::BenchmarkResult> result = Measure(loaded->model, flags.bench);
@@ -87,8 +89,9 @@ absl::Status Run(const Flags& flags) {
 }
 
 absl::Status Check(const Flags& flags) {
-  if (flags.model.empty() != flags.dummy_weights.empty()) return absl::OkStatus();
-  return absl::InvalidArgumentError("give --model or --dummy-weights, one of them");
+  if (flags.model.empty() == flags.dummy_weights.empty())
+    return absl::InvalidArgumentError("give --model or --dummy-weights, one of them");
+  return CheckLoadTest(flags);
 }
 
 }  // namespace
@@ -104,9 +107,32 @@ first length; shares are of what the machine was measured to do just before.
   "weights", "head_weights", "weight_bytes", "kv_cache", "precision", "peak", "load_s", "results": [
   {"what": "prefill", "tokens", "tok_s", "share_of_peak"},
   {"what": "decode", "batch", "context", "tok_s", "share_of_bandwidth"}]}.
+
+--load measures how a Batcher serves many clients. In a closed loop (--clients) each asks again as
+soon as it is answered; in an open loop (--rate) requests come at random times, so many a second,
+whether or not those before are done. Their prompts are random tokens of --prompt-tokens (of
+several lengths each in turn) or the lines of --prompts; every completion has --max-new-tokens.
+--mixed draws lengths at random instead, many short ones and few long ones.
+Times are what a client sees, percentiles those of all requests: until the first token, between
+tokens, and from asking to the end, for requests done in time. With --deadline-ms a request that
+is late is ended, and "in time" is the share that was not. In an open loop the clock of a request
+starts when it was due. Each point starts with an empty cache of prefixes.
+--static-batches N batches as a host does by hand: all that wait, up to N, start together and the
+next start when the last of these has ended. It is the same engine and computes no padding, so
+what it loses to the continuous batch is lost to waiting alone.
+--load --json prints {"weights", "weight_bytes", "kv_cache", "precision", "isa",
+  "mode": "continuous|static", "max_batch", "points": [{"clients" | "rate", "requests",
+  "tokens", "seconds", "tok_s", "requests_per_min", "ttft_s": {"p50", "p95", "p99"},
+  "inter_token_s": {"p50", "p95", "p99"}, "end_to_end_s": {"p50", "p95", "p99"}, "goodput",
+  "batch_size", "kv_usage", "preemptions", "prefix_hit_rate"}]}; requests_per_min counts those
+  in time, goodput is their share, batch_size the mean over all steps, kv_usage the greatest
+  share of the memory of keys and values in use.
 )",
-      .example = "codegen bench --dummy-weights config.json --prompt-tokens 128,512 --batch 1,8",
-      .flags = {CommonFlags(), BenchFlags()},
+      .example =
+          "codegen bench --dummy-weights config.json --prompt-tokens 128,512 --batch 1,8\n"
+          "  codegen bench --load --model examples/models/codegen-tiny-python --clients 1,4,16 "
+          "--plot load.svg",
+      .flags = {CommonFlags(), BenchFlags(), LoadTestFlags()},
       .check = Check,
       .run = Run};
 }

@@ -7,59 +7,14 @@
 #include <utility>
 
 #include "command.h"
+#include "complete_lines.h"
+#include "completion_json.h"
 #include "input.h"
-#include "json_lines.h"
 #include "load.h"
 #include "output.h"
 
 namespace cli {
 namespace {
-
-double TokensPerSecond(const codegen::Completion& completion) {
-  const int after_first = completion.usage.completion_tokens - 1;
-  return after_first > 0 && completion.timings.decode_s > 0
-             ? after_first / completion.timings.decode_s
-             : 0;
-}
-
-Json ToJson(const codegen::Completion& completion, double load_s) {
-  return {{"text", completion.text},
-          {"token_ids", completion.token_ids},
-          {"finish_reason", codegen::FinishReasonName(completion.finish_reason)},
-          {"usage",
-           {{"prompt_tokens", completion.usage.prompt_tokens},
-            {"completion_tokens", completion.usage.completion_tokens}}},
-          {"timings",
-           {{"load_s", load_s},
-            {"prefill_s", completion.timings.prefill_s},
-            {"decode_s", completion.timings.decode_s},
-            {"tokens_per_s", TokensPerSecond(completion)}}}};
-}
-
-// What a line leaves out is as the flags say.
-absl::StatusOr<codegen::Request> ReadLine(const Json& line, codegen::Request request) {
-  Fields fields(line);
-  ReadPrompt(fields, request);
-  fields.Read("max_new_tokens", request.max_new_tokens);
-  fields.Read("temperature", request.temperature);
-  fields.Read("top_k", request.top_k);
-  fields.Read("top_p", request.top_p);
-  fields.Read("seed", request.seed);
-  fields.Read("stop", request.stop.strings);
-  fields.Read("ignore_eos", request.stop.ignore_eos);
-  if (const absl::Status status = fields.Finish(); !status.ok()) return status;
-  return request;
-}
-
-absl::Status CompleteLines(const Flags& flags, codegen::Session& session, double load_s) {
-  return ServeJsonLines([&](const Json& line) -> absl::StatusOr<Json> {
-    const absl::StatusOr<codegen::Request> request = ReadLine(line, flags.request);
-    if (!request.ok()) return request.status();
-    const absl::StatusOr<codegen::Completion> completion = session.Complete(*request);
-    if (!completion.ok()) return completion.status();
-    return ToJson(*completion, load_s);
-  });
-}
 
 absl::Status CompleteAsJson(const codegen::Request& request, codegen::Session& session,
                             double load_s) {
@@ -84,27 +39,38 @@ absl::Status CompleteAsIds(const codegen::Request& request, codegen::Session& se
                          : completion.status();
 }
 
-absl::Status Run(const Flags& flags) {
-  codegen::Request request;
-  if (!flags.json_lines) {
-    absl::StatusOr<codegen::Request> read = ReadRequest(flags);
-    if (!read.ok()) return read.status();
-    request = *std::move(read);
-  }
-  absl::StatusOr<LoadedModel> loaded = LoadModel(flags);
+absl::Status CompleteOne(const Flags& flags) {
+  const absl::StatusOr<codegen::Request> read = ReadRequest(flags);
+  if (!read.ok()) return read.status();
+  const absl::StatusOr<LoadedModel> loaded = LoadModel(flags);
   if (!loaded.ok()) return loaded.status();
   absl::StatusOr<codegen::Session> session = codegen::Session::Create(loaded->model);
   if (!session.ok()) return session.status();
 
-  if (flags.json_lines) return CompleteLines(flags, *session, loaded->load_s);
+  const codegen::Request request = StartDeadline(*read, flags.deadline_ms);
   if (flags.json) return CompleteAsJson(request, *session, loaded->load_s);
   if (!loaded->model.tokenizer()) return CompleteAsIds(request, *session);
   return CompleteAsText(request, *session);
 }
 
+absl::Status Run(const Flags& flags) {
+  if (!flags.json_lines) return CompleteOne(flags);
+  const absl::StatusOr<LoadedModel> loaded = LoadModel(flags);
+  return loaded.ok() ? CompleteLines(flags, *loaded) : loaded.status();
+}
+
+absl::Status CheckConcurrency(const Flags& flags) {
+  if (!flags.json_lines)
+    return CheckGiven(flags, {"concurrency", "priority"}, "needs --json-lines");
+  if (Given(flags, "concurrency")) return absl::OkStatus();
+  return CheckGiven(flags, {"priority"}, "needs --concurrency");
+}
+
 absl::Status Check(const Flags& flags) {
-  const absl::Status status = CheckModel(flags);
-  return status.ok() ? CheckInput(flags) : status;
+  for (const auto& check : {CheckModel, CheckInput, CheckConcurrency}) {
+    if (const absl::Status status = check(flags); !status.ok()) return status;
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -113,19 +79,30 @@ Command CompleteCommand() {
   return {
       .name = "complete",
       .summary = "continue a prompt, printing the text as it is generated",
-      .details = R"(Without a tokenizer the completion is printed as token ids.
---json prints {"text", "token_ids", "finish_reason": "stop|length|eos",
+      .details =
+          R"(Without a tokenizer the completion is printed as token ids. After --deadline-ms it ends with what
+there is by then.
+--json prints {"text", "token_ids", "finish_reason": "stop|length|eos|deadline",
   "usage": {"prompt_tokens", "completion_tokens"},
   "timings": {"load_s", "prefill_s", "decode_s", "tokens_per_s"}};
   tokens_per_s counts the tokens after the first, over decode_s.
 --json-lines reads {"id"?, "prompt" | "prompt_ids", "max_new_tokens"?, "temperature"?,
-  "top_k"?, "top_p"?, "seed"?, "stop"?, "ignore_eos"?, "special"?} from each line and
-  prints the same with the "id", or {"id"?, "error": {"code", "message"}}; what a line
-  leaves out is as the flags say.
+  "top_k"?, "top_p"?, "seed"?, "stop"?, "ignore_eos"?, "special"?, "deadline_ms"?} from
+  each line and prints the same with the "id", or {"id"?, "error": {"code", "message"}};
+  what a line leaves out is as the flags say. A deadline counts from when its line is read.
+--json-lines --concurrency N completes up to N lines together, which takes far less time
+  than one after the other; the text of each is the same. Answers with an "id" come as soon
+  as they are there, in any order. Answers to lines without one keep the order of these
+  lines among themselves: one that is ready early waits, and counts as one of the N.
+  A line then also takes "priority" (in [-100, 100], lower ones go first), "cache_salt"
+  (only lines with the same one share what was computed of a common beginning) and "n"
+  (completions of the prompt to draw, in [1, 16]); those after the first come back as
+  "more": [{"text", "token_ids", "finish_reason"}].
 )",
       .example =
           "codegen complete --model examples/models/codegen-tiny-python --prompt 'def fib(n):'",
-      .flags = {CommonFlags(), JsonLinesFlags(), PromptFlags(), SpecialFlags(), CompletionFlags()},
+      .flags = {CommonFlags(), JsonLinesFlags(), PromptFlags(), SpecialFlags(), CompletionFlags(),
+                ConcurrencyFlags()},
       .check = Check,
       .run = Run};
 }

@@ -6,53 +6,15 @@
 #include <getopt.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstdint>
 #include <initializer_list>
 #include <limits>
 #include <utility>
 
+#include "flag_values.h"
+
 namespace cli {
 namespace {
-
-constexpr int kMaxInt = std::numeric_limits<int>::max();
-
-// Reads all of `text` as a number in [low, high]; NaN is in no interval.
-template <class Number>
-bool ParseNumber(std::string_view text, Number low, Number high, Number& number) {
-  Number parsed{};
-  const char* end = text.data() + text.size();
-  const auto [stopped, error] = std::from_chars(text.data(), end, parsed);
-  if (error != std::errc() || stopped != end || !(parsed >= low && parsed <= high)) return false;
-  number = parsed;
-  return true;
-}
-
-std::string_view SkipSpace(std::string_view text) {
-  return text.substr(std::min(text.find_first_not_of(" \t\r\n"), text.size()));
-}
-
-// Reads numbers of [low, max of int] separated by commas or white space; an empty place between
-// commas is an error.
-std::optional<std::vector<int>> ParseIntegers(std::string_view text, int low) {
-  std::vector<int> numbers;
-  for (text = SkipSpace(text); !text.empty(); text = SkipSpace(text)) {
-    const std::string_view word = text.substr(0, text.find_first_of(", \t\r\n"));
-    if (!ParseNumber(word, low, kMaxInt, numbers.emplace_back())) return std::nullopt;
-    text = SkipSpace(text.substr(word.size()));
-    if (!text.starts_with(',')) continue;
-    text = SkipSpace(text.substr(1));
-    if (text.empty()) return std::nullopt;
-  }
-  return numbers;
-}
-
-bool SetCounts(std::string_view value, std::vector<int>& counts) {
-  const std::optional<std::vector<int>> parsed = ParseIntegers(value, 1);
-  if (!parsed || parsed->empty()) return false;
-  counts = *parsed;
-  return true;
-}
 
 bool SetTokenIds(std::string_view value, Flags& flags) {
   flags.token_ids = ParseTokenIds(value);
@@ -103,9 +65,12 @@ bool SetCpuFeatures(std::string_view value, Flags& flags) {
                 &codegen::CpuFeaturesName, flags.load.cpu_features);
 }
 
+bool SetDeadline(std::string_view value, Flags& flags) {
+  return ParseNumber(value, 0, kMaxInt, flags.deadline_ms);
+}
+
 constexpr char kFormats[] = "auto, f32, bf16, f16, int8 or int4";
 constexpr char kTokenIds[] = "token ids, e.g. 1,2,3";
-constexpr char kCounts[] = "whole numbers of at least 1, e.g. 1,4,8";
 
 constexpr Flag kModelFlags[] = {
     {"help", nullptr, "", "print this and exit",
@@ -147,6 +112,22 @@ constexpr Flag kModelFlags[] = {
 constexpr Flag kJsonLinesFlags[] = {
     {"json-lines", nullptr, "", "serve one JSON request a line from standard input",
      [](std::string_view, Flags& flags) { return flags.json_lines = true; }},
+};
+
+constexpr Flag kConcurrencyFlags[] = {
+    {"concurrency", "N", "a whole number in [1, 1024]",
+     "lines of --json-lines to complete together, in one batch; 1",
+     [](std::string_view value, Flags& flags) {
+       return ParseNumber(value, 1, kMaxConcurrency, flags.concurrency);
+     }},
+    {"priority", "P", "a whole number in [-100, 100]",
+     "of lines that give none: lower ones go first; 0",
+     [](std::string_view value, Flags& flags) {
+       return ParseNumber(value, -codegen::Limits::priority, codegen::Limits::priority,
+                          flags.request.priority);
+     }},
+    {"deadline-ms", "D", "a whole number of at least 0",
+     "end what is not complete after D milliseconds; 0, never", SetDeadline},
 };
 
 constexpr Flag kPromptFlags[] = {
@@ -209,16 +190,18 @@ constexpr Flag kCompletionFlags[] = {
 };
 
 constexpr Flag kBenchFlags[] = {
-    {"prompt-tokens", "P,..", kCounts, "lengths of the prompts to time; 128",
+    {"prompt-tokens", "P,..", kCounts, "lengths of the prompts; 128",
      [](std::string_view value, Flags& flags) {
-       return SetCounts(value, flags.bench.prompt_tokens);
+       return SetList(value, 1, kMaxInt, flags.bench.prompt_tokens);
      }},
     {"new-tokens", "N", "a whole number of at least 1", "decode steps to time; 32",
      [](std::string_view value, Flags& flags) {
        return ParseNumber(value, 1, kMaxInt, flags.bench.new_tokens);
      }},
     {"batch", "B,..", kCounts, "sequences decoded together; 1,4,8,16",
-     [](std::string_view value, Flags& flags) { return SetCounts(value, flags.bench.batch); }},
+     [](std::string_view value, Flags& flags) {
+       return SetList(value, 1, kMaxInt, flags.bench.batch);
+     }},
     {"dummy-weights", "FILE", "a config.json",
      "random weights of the shape in this config.json, instead of --model",
      [](std::string_view value, Flags& flags) {
@@ -275,6 +258,7 @@ absl::Status SetFlag(std::span<const FlagGroup> groups, std::string_view given, 
   if (result == ':') return Refuse("{}: expected {}", name, flag->expected);
   if (result == '?') return Refuse("{}: takes no value", name);
   const std::string value = optarg ? optarg : "";
+  flags.given.emplace_back(flag->name);
   if (flag->set(value, flags)) return absl::OkStatus();
   return Refuse("{}: expected {}, found \"{}\"", name, flag->expected, value);
 }
@@ -283,6 +267,7 @@ absl::Status SetFlag(std::span<const FlagGroup> groups, std::string_view given, 
 
 FlagGroup CommonFlags() { return kModelFlags; }
 FlagGroup JsonLinesFlags() { return kJsonLinesFlags; }
+FlagGroup ConcurrencyFlags() { return kConcurrencyFlags; }
 FlagGroup PromptFlags() { return kPromptFlags; }
 FlagGroup TextFlags() { return kTextFlags; }
 FlagGroup TokenIdsFlags() { return kTokenIdsFlags; }
@@ -317,8 +302,20 @@ std::string DescribeFlags(std::span<const FlagGroup> groups) {
   return text;
 }
 
+bool Given(const Flags& flags, std::string_view name) {
+  return std::find(flags.given.begin(), flags.given.end(), name) != flags.given.end();
+}
+
+absl::Status CheckGiven(const Flags& flags, std::initializer_list<std::string_view> names,
+                        std::string_view reason) {
+  for (const std::string_view name : names) {
+    if (Given(flags, name)) return Refuse("--{}: {}", name, reason);
+  }
+  return absl::OkStatus();
+}
+
 std::optional<std::vector<codegen::TokenId>> ParseTokenIds(std::string_view text) {
-  return ParseIntegers(text, 0);
+  return ParseNumbers(text, 0, kMaxInt);
 }
 
 }  // namespace cli

@@ -10,8 +10,6 @@
 #include <optional>
 #include <utility>
 
-#include "input.h"
-
 namespace cli {
 namespace {
 
@@ -90,29 +88,14 @@ absl::StatusOr<Json> Parse(const std::string& line) {
 
 std::string CodeName(const absl::Status& status) { return absl::StatusCodeToString(status.code()); }
 
-// Returns `result` or what went wrong, with the id in front.
-Json Answer(const Json& id, const absl::StatusOr<Json>& result) {
-  Json answer = Json::object();
-  if (!id.is_null()) answer["id"] = id;
-  if (result.ok()) {
-    answer.update(*result);
-  } else {
-    answer["error"] = {{"code", CodeName(result.status())},
-                       {"message", std::string(result.status().message())}};
-  }
-  return answer;
-}
-
-Json AnswerLine(const absl::StatusOr<std::string>& line,
-                const std::function<absl::StatusOr<Json>(const Json& request)>& serve) {
-  if (!line.ok()) return Answer(nullptr, line.status());
-  const absl::StatusOr<Json> request = Parse(*line);
-  if (!request.ok()) return Answer(nullptr, request.status());
-  if (!request->contains("id")) return Answer(nullptr, serve(*request));
-  const Json& id = request->at("id");
-  if (id.is_string() || id.is_number()) return Answer(id, serve(*request));
-  return Answer(nullptr, absl::InvalidArgumentError(fmt::format(
-                             "\"id\": expected a string or a number, found {}", id.type_name())));
+JsonLine ReadJsonLine(const absl::StatusOr<std::string>& line) {
+  if (!line.ok()) return {.request = line.status()};
+  absl::StatusOr<Json> request = Parse(*line);
+  if (!request.ok() || !request->contains("id")) return {.request = std::move(request)};
+  Json id = request->at("id");
+  if (id.is_string() || id.is_number()) return {.id = std::move(id), .request = std::move(request)};
+  return {.request = absl::InvalidArgumentError(
+              fmt::format("\"id\": expected a string or a number, found {}", id.type_name()))};
 }
 
 }  // namespace
@@ -142,6 +125,12 @@ void Fields::Read(const char* key, std::vector<std::string>& value) {
   ReadAs(key, "a string or an array of strings", value);
 }
 
+void Fields::Refuse(const char* key, const char* reason) {
+  known_.emplace_back(key);
+  if (object_.contains(key) && wrong_.ok())
+    wrong_ = absl::InvalidArgumentError(fmt::format("\"{}\": {}", key, reason));
+}
+
 void Fields::RequireOneOf(std::initializer_list<const char*> keys) {
   const auto given = std::count_if(keys.begin(), keys.end(),
                                    [this](const char* key) { return object_.contains(key); });
@@ -169,11 +158,32 @@ void ReadPrompt(Fields& fields, codegen::Request& request) {
   request.allow_special = special ? codegen::AllowSpecial::kYes : codegen::AllowSpecial::kNo;
 }
 
+std::optional<JsonLine> NextJsonLine(Lines& lines) {
+  while (const std::optional<absl::StatusOr<std::string>> line = lines.Next()) {
+    const bool blank = line->ok() && (*line)->find_first_not_of(" \t\r") == std::string::npos;
+    if (!blank) return ReadJsonLine(*line);
+  }
+  return std::nullopt;
+}
+
+Json Answer(const Json& id, const absl::StatusOr<Json>& result) {
+  Json answer = Json::object();
+  if (!id.is_null()) answer["id"] = id;
+  if (result.ok()) {
+    answer.update(*result);
+  } else {
+    answer["error"] = {{"code", CodeName(result.status())},
+                       {"message", std::string(result.status().message())}};
+  }
+  return answer;
+}
+
 absl::Status ServeJsonLines(const std::function<absl::StatusOr<Json>(const Json& request)>& serve) {
   Lines lines(stdin);
-  while (const std::optional<absl::StatusOr<std::string>> line = lines.Next()) {
-    if (line->ok() && (*line)->find_first_not_of(" \t\r") == std::string::npos) continue;
-    if (const absl::Status status = WriteLine(AnswerLine(*line, serve)); !status.ok())
+  while (const std::optional<JsonLine> line = NextJsonLine(lines)) {
+    const absl::StatusOr<Json> result =
+        line->request.ok() ? serve(*line->request) : line->request.status();
+    if (const absl::Status status = WriteLine(Answer(line->id, result)); !status.ok())
       return status;
   }
   return absl::OkStatus();

@@ -13,10 +13,12 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "codegen/codegen.h"
+#include "input.h"
 #include "output.h"
 
 namespace cli {
@@ -39,6 +41,9 @@ class Fields {
   void Read(const char* key, std::vector<codegen::TokenId>& value);
   void Read(const char* key, std::vector<std::string>& value);
 
+  // Makes an error of it if the request has `key`, and says why.
+  void Refuse(const char* key, const char* reason);
+
   // Makes an error of it unless the request has one of `keys`, and one alone.
   void RequireOneOf(std::initializer_list<const char*> keys);
 
@@ -58,6 +63,18 @@ class Fields {
 
 // Reads "prompt" or "prompt_ids", of which there must be one, and "special" into `request`.
 void ReadPrompt(Fields& fields, codegen::Request& request);
+
+// One line of input, as far as it can be understood.
+struct JsonLine {
+  Json id = {};                  // null without one
+  absl::StatusOr<Json> request;  // an object, or what is wrong with the line
+};
+
+// Returns the next line of `lines` that is not blank, nothing at the end.
+std::optional<JsonLine> NextJsonLine(Lines& lines);
+
+// Returns `result` or what went wrong, with the id in front.
+Json Answer(const Json& id, const absl::StatusOr<Json>& result);
 
 // Answers every line of standard input with `serve`, in order, each flushed. Errors: as Write.
 absl::Status ServeJsonLines(const std::function<absl::StatusOr<Json>(const Json& request)>& serve);

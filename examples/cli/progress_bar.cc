@@ -26,7 +26,7 @@ ProgressBar::~ProgressBar() {
   if (drawn_) std::fputs("\r\x1b[K", stderr);  // erase the line
 }
 
-void ProgressBar::Show(double share) {
+void ProgressBar::Show(double share, std::string_view note) {
   const auto now = std::chrono::steady_clock::now();
   if (!terminal_ || now < next_) return;
   next_ = now + kInterval;
@@ -35,7 +35,8 @@ void ProgressBar::Show(double share) {
   const int full = static_cast<int>(std::lround(share * kCells));
   const std::string bar = std::string(static_cast<std::size_t>(full), '#') +
                           std::string(static_cast<std::size_t>(kCells - full), '.');
-  std::fprintf(stderr, "\r%s [%s] %3.0f %%", what_.c_str(), bar.c_str(), 100 * share);
+  std::fprintf(stderr, "\r%s [%s] %3.0f %% %.*s\x1b[K", what_.c_str(), bar.c_str(), 100 * share,
+               static_cast<int>(note.size()), note.data());
 }
 
 }  // namespace cli

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <string>
+#include <string_view>
 
 namespace cli {
 
@@ -17,7 +18,8 @@ class ProgressBar {
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
 
-  void Show(double share);  // of the work done, in [0, 1]
+  // `share` of the work done, in [0, 1]; `note` follows the bar.
+  void Show(double share, std::string_view note = "");
 
  private:
   const std::string what_;

@@ -44,8 +44,8 @@ class ScratchFile {
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_;
 };
 
-int Spawn(const Arguments& arguments, const std::array<int, 3>& descriptors) {
-  std::vector<char*> argv = {const_cast<char*>(CODEGEN_PROGRAM)};
+int Spawn(const char* program, const Arguments& arguments, const std::array<int, 3>& descriptors) {
+  std::vector<char*> argv = {const_cast<char*>(program)};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
 
@@ -55,9 +55,9 @@ int Spawn(const Arguments& arguments, const std::array<int, 3>& descriptors) {
     posix_spawn_file_actions_adddup2(&actions, descriptors[static_cast<std::size_t>(i)], i);
   }
   pid_t pid = -1;
-  const int error = posix_spawn(&pid, CODEGEN_PROGRAM, &actions, nullptr, argv.data(), environ);
+  const int error = posix_spawn(&pid, program, &actions, nullptr, argv.data(), environ);
   posix_spawn_file_actions_destroy(&actions);
-  EXPECT_EQ(error, 0) << "cannot start " << CODEGEN_PROGRAM;
+  EXPECT_EQ(error, 0) << "cannot start " << program;
   return pid;
 }
 
@@ -67,22 +67,30 @@ int ExitCode(int pid) {
   return WEXITSTATUS(status);
 }
 
-}  // namespace
-
-Outcome RunProgram(const Arguments& arguments, const std::string& input) {
+Outcome RunToItsEnd(const char* program, const Arguments& arguments, const std::string& input) {
   ScratchFile in;
   ScratchFile out;
   ScratchFile err;
   in.Write(input);
-  const int pid = Spawn(arguments, {in.descriptor(), out.descriptor(), err.descriptor()});
+  const int pid = Spawn(program, arguments, {in.descriptor(), out.descriptor(), err.descriptor()});
   const int exit_code = ExitCode(pid);
   return {exit_code, out.Read(), err.Read()};
+}
+
+}  // namespace
+
+Outcome RunProgram(const Arguments& arguments, const std::string& input) {
+  return RunToItsEnd(CODEGEN_PROGRAM, arguments, input);
+}
+
+Outcome RunOther(const char* program, const Arguments& arguments) {
+  return RunToItsEnd(program, arguments, "");
 }
 
 Outcome RunProgramInto(int out, const Arguments& arguments) {
   ScratchFile in;
   ScratchFile err;
-  const int pid = Spawn(arguments, {in.descriptor(), out, err.descriptor()});
+  const int pid = Spawn(CODEGEN_PROGRAM, arguments, {in.descriptor(), out, err.descriptor()});
   const int exit_code = ExitCode(pid);
   return {exit_code, "", err.Read()};
 }
@@ -112,7 +120,7 @@ Conversation::Conversation(const Arguments& arguments) {
   std::array<int, 2> in = {-1, -1};
   std::array<int, 2> out = {-1, -1};
   EXPECT_EQ(pipe2(in.data(), O_CLOEXEC) | pipe2(out.data(), O_CLOEXEC), 0);
-  pid_ = Spawn(arguments, {in[0], out[1], STDERR_FILENO});
+  pid_ = Spawn(CODEGEN_PROGRAM, arguments, {in[0], out[1], STDERR_FILENO});
   close(in[0]);
   close(out[1]);
   to_program_ = in[1];

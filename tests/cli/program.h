@@ -23,7 +23,10 @@ using Arguments = std::vector<std::string>;
 // Runs `codegen` with these arguments and all of `input` on standard input.
 Outcome RunProgram(const Arguments& arguments, const std::string& input = "");
 
-// The same with standard output going to the descriptor `out`.
+// The same of another program.
+Outcome RunOther(const char* program, const Arguments& arguments);
+
+// RunProgram with standard output going to the descriptor `out`.
 Outcome RunProgramInto(int out, const Arguments& arguments);
 
 // The program's only line of output, as JSON; a discarded value if it is anything else.

@@ -63,9 +63,23 @@ TEST(Help, NamesEveryFlagOfACompletion) {
   const Outcome outcome = RunProgram({"complete", "--help"});
 
   for (const char* flag :
-       {"model DIR", "weights FORMAT", "threads N", "tokenizer DIR", "qkv-groups N", "json ",
-        "json-lines ", "prompt TEXT", "prompt-file FILE", "prompt-ids IDS", "max-new-tokens N",
-        "temperature T", "top-k K", "top-p P", "seed N", "stop TEXT", "ignore-eos ", "special "}) {
+       {"model DIR",        "weights FORMAT", "threads N",        "tokenizer DIR",
+        "qkv-groups N",     "json ",          "json-lines ",      "prompt TEXT",
+        "prompt-file FILE", "prompt-ids IDS", "max-new-tokens N", "temperature T",
+        "top-k K",          "top-p P",        "seed N",           "stop TEXT",
+        "ignore-eos ",      "special ",       "concurrency N",    "priority P",
+        "deadline-ms D"}) {
+    EXPECT_THAT(outcome.out, HasSubstr(fmt::format("\n  --{}", flag)));
+  }
+}
+
+TEST(Help, NamesEveryFlagOfALoadTest) {
+  const Outcome outcome = RunProgram({"bench", "--help"});
+
+  for (const char* flag :
+       {"load ", "clients C,..", "rate R,..", "requests N", "duration S", "prompts FILE",
+        "prompt-tokens P,..", "max-new-tokens N", "mixed ", "seed N", "deadline-ms D",
+        "max-batch N", "static-batches N", "kv-mb MB", "step-tokens N", "plot F.svg"}) {
     EXPECT_THAT(outcome.out, HasSubstr(fmt::format("\n  --{}", flag)));
   }
 }
@@ -126,8 +140,54 @@ TEST(Usage, RefusesNumbersOutOfRange) {
   ExpectWrongUsage({"complete", "--seed", "18446744073709551616"}, "--seed");
   ExpectWrongUsage({"complete", "--threads", "257"},
                    "--threads: expected a whole number in [0, 256]");
+  for (const char* value : {"0", "1025", "-1", "x", "1.5", ""})
+    ExpectWrongUsage({"complete", "--concurrency", value}, "--concurrency: expected");
+  for (const char* value : {"-101", "101", "x", "0.5"})
+    ExpectWrongUsage({"complete", "--priority", value}, "--priority: expected");
+  for (const char* value : {"-1", "2147483648", "5ms", ""})
+    ExpectWrongUsage({"complete", "--deadline-ms", value}, "--deadline-ms: expected");
   ExpectWrongUsage({"bench", "--batch", "0"}, "--batch");
   ExpectWrongUsage({"bench", "--new-tokens", "0"}, "--new-tokens");
+}
+
+TEST(Usage, RefusesBadValuesOfALoadTest) {
+  for (const char* flag :
+       {"--clients", "--rate", "--requests", "--duration", "--max-new-tokens", "--seed",
+        "--deadline-ms", "--max-batch", "--static-batches", "--kv-mb", "--step-tokens"}) {
+    for (const char* value : {"x", "-1", "", "nan", "1e999", "1,,2"})
+      ExpectWrongUsage({"bench", "--load", flag, value}, fmt::format("{}: expected", flag));
+  }
+  for (const char* flag : {"--clients", "--rate", "--requests", "--duration", "--max-new-tokens",
+                           "--max-batch", "--static-batches", "--kv-mb", "--step-tokens"})
+    ExpectWrongUsage({"bench", "--load", flag, "0"}, fmt::format("{}: expected", flag));
+  ExpectWrongUsage({"bench", "--load", "--clients", "4,1025"}, "--clients");
+  ExpectWrongUsage({"bench", "--load", "--max-batch", "1025"}, "--max-batch");
+  ExpectWrongUsage({"bench", "--load", "--static-batches", "1025"}, "--static-batches");
+  ExpectWrongUsage({"bench", "--load", "--step-tokens", "8193"}, "--step-tokens");
+  ExpectWrongUsage({"bench", "--load", "--prompts", ""}, "--prompts: expected a file");
+  ExpectWrongUsage({"bench", "--load", "--plot", ""}, "--plot: expected a file");
+  ExpectWrongUsage({"bench", "--load=yes"}, "--load: takes no value");
+}
+
+TEST(Usage, RefusesFlagsThatDoNotGoTogether) {
+  const auto bench = [](Arguments more) {
+    more.insert(more.begin(), {"bench", "--model", "m"});
+    return more;
+  };
+
+  ExpectWrongUsage(bench({"--clients", "4"}), "--clients: needs --load");
+  ExpectWrongUsage(bench({"--mixed"}), "--mixed: needs --load");
+  ExpectWrongUsage(bench({"--plot", "f.svg"}), "--plot: needs --load");
+  ExpectWrongUsage(bench({"--load", "--batch", "4"}), "--batch: not with --load");
+  ExpectWrongUsage(bench({"--load", "--new-tokens", "4"}), "--new-tokens: not with --load");
+  ExpectWrongUsage(bench({"--load", "--rate", "4", "--clients", "4"}), "--rate: give this or");
+  ExpectWrongUsage(bench({"--load", "--duration", "4", "--requests", "4"}), "--duration: give");
+  ExpectWrongUsage(bench({"--load", "--prompt-tokens", "4", "--prompts", "f"}), "--prompt-tokens:");
+  ExpectWrongUsage(bench({"--load", "--max-batch", "4", "--static-batches", "4"}), "--max-batch:");
+  ExpectWrongUsage({"complete", "--model", "m", "--concurrency", "4"},
+                   "--concurrency: needs --json-lines");
+  ExpectWrongUsage({"complete", "--model", "m", "--json-lines", "--priority", "4"},
+                   "--priority: needs --concurrency");
 }
 
 TEST(Usage, RefusesBadLists) {
