@@ -1,220 +1,281 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How long a model takes to start.
+// What the batcher costs and gains, each figure beside what it is held against, in turns in one
+// run:
 //
-//   load_bench [CONFIG [TOKENIZER_FOLDER]]
+//   load_bench bench/shapes/codegen1-350M.json int8 [THREADS]
 //
-// Makes a folder of float16 weights of the shape in CONFIG (bench/shapes/codegen1-350M.json), and
-// prints how fast it is passed over once, how fast it is loaded to each format, and how fast what
-// Save makes of that is loaded again; then the time from the start of a process to the first token
-// of a saved int8 model. Best and median of seven, files in the page cache, on all cores.
+// - overhead: a step of 16 continuations in the batcher, over the same step of the bare executor;
+// - short behind long: time to the first token of short requests while 8 long generations run, over
+//   the same alone;
+// - prefix: time to the first token of a prompt of 1,024 tokens, over the same when it was seen
+//   before;
+// - by hand: mixed lengths through the batcher, over static batches of 16 padded to their longest,
+//   as a host without a batcher would run them on the bare executor.
 //
-// Goals: loading float16 to int8 at 0.8 of the speed of passing over the file; a first token 0.25 s
-// after the start of the process.
+// `codegen bench --load` measures clients, rates and latencies.
 #include <fmt/format.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
-#include <cstdint>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <filesystem>
-#include <memory>
+#include <random>
 #include <string>
-#include <utility>
+#include <string_view>
 #include <vector>
 
-#include "base/file.h"
-#include "base/thread_pool.h"
-#include "base/usable_cpus.h"
-#include "checkpoint/safetensors_writer.h"
-#include "codegen/model.h"
-#include "codegen/session.h"
-#include "model/tensor_source.h"
-#include "tensor/half.h"
+#include "api/lockstep.h"
+#include "base/check.h"
+#include "codegen/codegen.h"
 
 namespace codegen {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kRuns = 7;
+constexpr int kRounds = 5;
+constexpr int kBatch = 16;
 
-template <class T>
-T Take(absl::StatusOr<T> result) {
-  if (result.ok()) return *std::move(result);
-  fmt::print(stderr, "{}\n", result.status().ToString());
-  std::exit(1);
+double Seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+double Quantile(std::vector<double> values, double share) {
+  std::ranges::sort(values);
+  return values[static_cast<std::size_t>(share * static_cast<double>(values.size() - 1))];
 }
 
-void Check(const absl::Status& status) { Take(status.ok() ? absl::StatusOr<int>(0) : status); }
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
+std::vector<TokenId> Prompt(int tokens, int number, int vocabulary) {
+  std::vector<TokenId> prompt;
+  for (int i = 0; i < tokens; ++i) prompt.push_back((7919 * i + 31 * number + 5) % vocabulary);
+  return prompt;
 }
 
-// Of several calls: other work on the machine only ever makes one slower.
-struct Seconds {
-  double best = 0;
-  double median = 0;
+Request Endless(std::vector<TokenId> prompt, int new_tokens) {
+  return {
+      .prompt_ids = std::move(prompt), .max_new_tokens = new_tokens, .stop = {.ignore_eos = true}};
+}
+
+double FirstTokenSeconds(const Completion& completion) {
+  return Seconds(completion.timeline.first_token - completion.timeline.queued);
+}
+
+// Overhead.
+
+constexpr int kContext = 128;
+constexpr int kSteps = 64;
+
+absl::StatusOr<double> BareStep(api::Lockstep& lockstep) {
+  lockstep.Rewind();
+  CODEGEN_RETURN_IF_ERROR(lockstep.Prefill(kContext));
+  CODEGEN_RETURN_IF_ERROR(lockstep.Decode());
+  const Clock::time_point begin = Clock::now();
+  for (int i = 1; i < kSteps; ++i) CODEGEN_RETURN_IF_ERROR(lockstep.Decode());
+  return Seconds(Clock::now() - begin) / (kSteps - 1);
+}
+
+// All prompts in one step, so that all go on together.
+absl::StatusOr<double> BatcherStep(Batcher& batcher, int round) {
+  const int vocabulary = batcher.model().info().vocabulary;
+  std::vector<Handle> handles;
+  for (int i = 0; i < kBatch; ++i) {
+    CODEGEN_ASSIGN_OR_RETURN(
+        Handle handle,
+        batcher.Submit(Endless(Prompt(kContext, 100 * round + i, vocabulary), kSteps)));
+    handles.push_back(std::move(handle));
+  }
+  Time first = Time::min();
+  Time done = Time::min();
+  for (Handle& handle : handles) {
+    first = std::max(first, handle.Wait().timeline.first_token);
+    done = std::max(done, handle.Wait().timeline.done);
+  }
+  return Seconds(done - first) / (kSteps - 1);
+}
+
+absl::Status Overhead(const Model& model) {
+  CODEGEN_ASSIGN_OR_RETURN(auto lockstep,
+                           api::Lockstep::Create(model, kBatch, kContext + kSteps + 1));
+  CODEGEN_ASSIGN_OR_RETURN(auto batcher,
+                           Batcher::Create(model, {.max_batch = kBatch,
+                                                   .step_tokens = kBatch * kContext,
+                                                   .context_tokens = kContext + kSteps,
+                                                   .prefix_cache_quota = 0,
+                                                   .policy = {.window = std::chrono::seconds(1)}}));
+  std::vector<double> ratios;
+  std::vector<double> bare_steps;
+  for (int round = 0; round < kRounds; ++round) {
+    CODEGEN_ASSIGN_OR_RETURN(const double bare, BareStep(lockstep));
+    CODEGEN_ASSIGN_OR_RETURN(const double batched, BatcherStep(*batcher, round));
+    bare_steps.push_back(bare);
+    ratios.push_back(batched / bare);
+  }
+  fmt::print(
+      "overhead        step of {} rows: bare {:.2f} ms, batcher {:.3f} x ({:.3f} to {:.3f})\n",
+      kBatch, 1e3 * Quantile(bare_steps, 0.5), Quantile(ratios, 0.5), Quantile(ratios, 0),
+      Quantile(ratios, 1));
+  return absl::OkStatus();
+}
+
+// Short behind long.
+
+absl::StatusOr<std::vector<double>> ShortRequests(Batcher& batcher, int first, int count) {
+  std::vector<double> seconds;
+  for (int i = 0; i < count; ++i) {
+    CODEGEN_ASSIGN_OR_RETURN(
+        Handle handle,
+        batcher.Submit(Endless(Prompt(64, first + i, batcher.model().info().vocabulary), 4)));
+    seconds.push_back(FirstTokenSeconds(handle.Wait()));
+  }
+  return seconds;
+}
+
+absl::Status ShortBehindLong(const Model& model) {
+  CODEGEN_ASSIGN_OR_RETURN(auto batcher, Batcher::Create(model, {.context_tokens = 1024}));
+  CODEGEN_ASSIGN_OR_RETURN(const std::vector<double> alone, ShortRequests(*batcher, 0, 40));
+  std::vector<Handle> longs;
+  for (int i = 0; i < 8; ++i) {
+    CODEGEN_ASSIGN_OR_RETURN(
+        Handle handle,
+        batcher->Submit(Endless(Prompt(64, 1000 + i, model.info().vocabulary), 900)));
+    longs.push_back(std::move(handle));
+  }
+  CODEGEN_RETURN_IF_ERROR(ShortRequests(*batcher, 2000, 3).status());  // the long ones run by now
+  const Metrics before = batcher->metrics();
+  CODEGEN_ASSIGN_OR_RETURN(const std::vector<double> beside, ShortRequests(*batcher, 3000, 40));
+  const Metrics after = batcher->metrics();
+  const bool all_ran = std::ranges::none_of(longs, &Handle::done);
+  const double step = (after.step_time.sum - before.step_time.sum) /
+                      static_cast<double>(after.steps - before.steps);
+  fmt::print(
+      "short behind long  first token alone p50 {:.1f} p95 {:.1f} ms; beside 8 long ones p50 "
+      "{:.1f} "
+      "p95 {:.1f} ms; a step {:.1f} ms; p95 is {:.2f} x (2 x alone + a step){}\n",
+      1e3 * Quantile(alone, 0.5), 1e3 * Quantile(alone, 0.95), 1e3 * Quantile(beside, 0.5),
+      1e3 * Quantile(beside, 0.95), 1e3 * step,
+      Quantile(beside, 0.95) / (2 * Quantile(alone, 0.95) + step),
+      all_ran ? "" : " (the long ones ended early: not valid)");
+  return absl::OkStatus();
+}
+
+// Prefix.
+
+absl::Status Prefix(const Model& model) {
+  CODEGEN_ASSIGN_OR_RETURN(auto batcher, Batcher::Create(model, {.context_tokens = 1536}));
+  std::vector<double> cold;
+  std::vector<double> warm;
+  for (int round = 0; round < kRounds; ++round) {
+    const Request request = Endless(Prompt(1024, 77 * round, model.info().vocabulary), 2);
+    for (std::vector<double>* seconds : {&cold, &warm}) {
+      CODEGEN_ASSIGN_OR_RETURN(Handle handle, batcher->Submit(request));
+      seconds->push_back(FirstTokenSeconds(handle.Wait()));
+    }
+  }
+  fmt::print(
+      "prefix          first token of 1,024 tokens: cold {:.0f} ms, seen before {:.1f} ms: {:.1f} "
+      "x\n",
+      1e3 * Quantile(cold, 0.5), 1e3 * Quantile(warm, 0.5),
+      Quantile(cold, 0.5) / Quantile(warm, 0.5));
+  return absl::OkStatus();
+}
+
+// By hand.
+
+struct Lengths {
+  int prompt = 0;
+  int completion = 0;
 };
 
-// Calls `work`, which returns its seconds.
-template <class Work>
-Seconds Measure(const Work& work) {
-  std::array<double, kRuns> seconds{};
-  for (double& one : seconds) one = work();
-  std::ranges::sort(seconds);
-  return {.best = seconds.front(), .median = seconds[kRuns / 2]};
+// Like HumanEval's prompts and answers: log-normal around 130 and 60 tokens.
+std::vector<Lengths> MixedLengths(int count) {
+  std::mt19937 random(7);
+  std::normal_distribution<double> normal;
+  const auto draw = [&](double median, double spread, int most) {
+    return std::clamp(static_cast<int>(median * std::exp(spread * normal(random))), 8, most);
+  };
+  std::vector<Lengths> lengths;
+  for (int i = 0; i < count; ++i) lengths.push_back({draw(130, 0.5, 400), draw(60, 0.8, 256)});
+  return lengths;
 }
 
-// Writes the random weights of a shape as published models are: float16.
-void WriteModel(const std::string& config_file, const std::string& folder) {
-  const model::ModelConfig config = Take(model::ReadModelConfig(config_file, 0));
-  std::vector<std::vector<std::uint16_t>> values;
-  std::vector<checkpoint::TensorBytes> tensors;
-  for (const model::ExpectedTensor& tensor : model::ExpectedTensors(config)) {
-    std::vector<float> row(static_cast<std::size_t>(tensor.columns()));
-    const backend::MatrixSource source = Take(model::RandomSource().Open(tensor));
-    std::vector<std::uint16_t>& halves = values.emplace_back();
-    for (std::int64_t i = 0; i < tensor.rows(); ++i) {
-      Check(source.read(i, 1, row));
-      for (const float value : row) halves.push_back(tensor::F16FromFloat(value));
+absl::StatusOr<double> ByHand(const Model& model, const std::vector<Lengths>& lengths) {
+  CODEGEN_ASSIGN_OR_RETURN(auto lockstep, api::Lockstep::Create(model, kBatch, 660));
+  const Clock::time_point begin = Clock::now();
+  for (std::size_t at = 0; at < lengths.size(); at += kBatch) {
+    Lengths longest;
+    for (std::size_t i = at; i < at + kBatch; ++i) {
+      longest.prompt = std::max(longest.prompt, lengths[i].prompt);
+      longest.completion = std::max(longest.completion, lengths[i].completion);
     }
-    tensors.push_back(
-        {tensor.name, tensor::DType::kF16, tensor.shape, std::as_bytes(std::span(halves))});
+    lockstep.Rewind();
+    CODEGEN_RETURN_IF_ERROR(lockstep.Prefill(longest.prompt));
+    for (int i = 1; i < longest.completion; ++i) CODEGEN_RETURN_IF_ERROR(lockstep.Decode());
   }
-  std::filesystem::copy(config_file, folder + "/config.json");
-  Check(checkpoint::WriteSafetensors(folder, "model.safetensors", {{"format", "pt"}}, tensors));
+  return Seconds(Clock::now() - begin);
 }
 
-// Seconds to read a file and add up its bytes on all threads.
-double PassOver(const std::string& path, base::ThreadPool& pool) {
-  constexpr std::int64_t kPiece = std::int64_t{1} << 20;
-  const Clock::time_point start = Clock::now();
-  const auto file = Take(base::File::Open(path));
-  std::vector<std::vector<std::uint64_t>> pieces(static_cast<std::size_t>(pool.threads()),
-                                                 std::vector<std::uint64_t>(kPiece / 8));
-  std::vector<std::uint64_t> sums(pieces.size());
-  pool.ParallelForWorkers(file->size() / kPiece, [&](std::int64_t task, int worker) {
-    std::vector<std::uint64_t>& piece = pieces[static_cast<std::size_t>(worker)];
-    Check(file->Read(task * kPiece, std::as_writable_bytes(std::span(piece))));
-    std::uint64_t sum = 0;
-    for (const std::uint64_t word : piece) sum += word;
-    sums[static_cast<std::size_t>(worker)] += sum;
-  });
-  return SecondsSince(start);
-}
-
-double Load(const std::string& folder, WeightFormat format) {
-  const Clock::time_point start = Clock::now();
-  const Model model = Take(Model::Load(folder, {.weights = format}));
-  return SecondsSince(start);
-}
-
-void PrintLine(const std::string& what, const std::string& folder, const Seconds& seconds) {
-  const auto bytes = static_cast<double>(std::filesystem::file_size(folder + "/model.safetensors"));
-  fmt::print("{:36} best {:6.3f} s, {:5.2f} GB/s; median {:6.3f} s\n", what, seconds.best,
-             bytes / seconds.best / 1e9, seconds.median);
-  std::fflush(stdout);
-}
-
-// What the process of `first-token FOLDER` does: writes the time of the first token to `out`.
-int FirstToken(const std::string& folder, int out) {
-  const Model model = Take(Model::Load(folder));
-  Session session = Take(Session::Create(model));
-  Request request = {.max_new_tokens = 1, .stop = {.ignore_eos = true}};
-  if (model.tokenizer()) {
-    request.prompt = "def hello(name):\n    ";
-  } else {
-    request.prompt_ids = {4299, 23748, 7, 3672, 2599, 198, 50284};
+// Sixteen clients, each with its next request when the last has ended.
+absl::StatusOr<double> InBatcher(Batcher& batcher, const std::vector<Lengths>& lengths) {
+  const Clock::time_point begin = Clock::now();
+  std::vector<Handle> handles;
+  for (std::size_t i = 0; i < lengths.size(); ++i) {
+    const int number = static_cast<int>(i);
+    CODEGEN_ASSIGN_OR_RETURN(
+        Handle handle,
+        batcher.Submit(Endless(Prompt(lengths[i].prompt, number, batcher.model().info().vocabulary),
+                               lengths[i].completion)));
+    handles.push_back(std::move(handle));
   }
-  Take(session.Complete(request));
-  const Clock::rep now = Clock::now().time_since_epoch().count();
-  return ::write(out, &now, sizeof(now)) == sizeof(now) ? 0 : 1;
+  for (Handle& handle : handles) handle.Wait();
+  return Seconds(Clock::now() - begin);
 }
 
-// Seconds from before fork and exec to the first token in the new process; the clock is one.
-double TimeFirstToken(const std::string& folder) {
-  std::array<int, 2> ends{};
-  if (::pipe(ends.data()) != 0) std::exit(1);
-  const std::string out = std::to_string(ends[1]);
-  const Clock::time_point start = Clock::now();
-  const pid_t child = ::fork();
-  if (child == 0) {
-    ::execl("/proc/self/exe", "load_bench", "first-token", folder.c_str(), out.c_str(), nullptr);
-    ::_exit(127);
+absl::Status AgainstByHand(const Model& model) {
+  const std::vector<Lengths> lengths = MixedLengths(64);
+  CODEGEN_ASSIGN_OR_RETURN(auto batcher, Batcher::Create(model, {.max_batch = kBatch,
+                                                                 .context_tokens = 660,
+                                                                 .prefix_cache_quota = 0}));
+  std::vector<double> ratios;
+  double tokens = 0;
+  for (const Lengths& one : lengths) tokens += one.completion;
+  std::vector<double> batched_s;
+  for (int round = 0; round < 3; ++round) {
+    CODEGEN_ASSIGN_OR_RETURN(const double by_hand, ByHand(model, lengths));
+    CODEGEN_ASSIGN_OR_RETURN(const double batched, InBatcher(*batcher, lengths));
+    ratios.push_back(by_hand / batched);
+    batched_s.push_back(batched);
   }
-  ::close(ends[1]);  // or nothing would be heard of a child that failed
-  Clock::rep then = 0;
-  int status = 0;
-  const bool heard = ::read(ends[0], &then, sizeof(then)) == sizeof(then);
-  ::waitpid(child, &status, 0);
-  ::close(ends[0]);
-  if (!heard || status != 0) std::exit(1);
-  return std::chrono::duration<double>(Clock::time_point(Clock::duration(then)) - start).count();
+  fmt::print(
+      "by hand         64 requests of mixed lengths: batcher {:.0f} tokens/s, {:.2f} x static "
+      "batches of 16 ({:.2f} to {:.2f})\n",
+      tokens / Quantile(batched_s, 0.5), Quantile(ratios, 0.5), Quantile(ratios, 0),
+      Quantile(ratios, 1));
+  return absl::OkStatus();
 }
 
-// A folder that goes with the program.
-class ScratchFolder {
- public:
-  ScratchFolder() {
-    if (::mkdtemp(path_.data()) == nullptr) std::exit(1);
-  }
-  ~ScratchFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_ = (std::filesystem::temp_directory_path() / "load-bench-XXXXXX").string();
-};
-
-void MeasureFormat(const std::string& published, const std::string& saved, WeightFormat format,
-                   const std::string& tokenizer_folder) {
-  const std::string name = WeightFormatName(format);
-  PrintLine("load f16 to " + name, published, Measure([&] { return Load(published, format); }));
-  Check(Take(Model::Load(published, {.weights = format, .tokenizer_folder = tokenizer_folder}))
-            .Save(saved));
-  PrintLine("load saved " + name, saved, Measure([&] { return Load(saved, WeightFormat::kAuto); }));
-}
-
-int Main(const std::string& config_file, const std::string& tokenizer_folder) {
-  const auto pool = Take(base::ThreadPool::Create(base::UsableCores()));
-  const ScratchFolder scratch;
-  const std::string published = scratch.path() + "/published";
-  std::filesystem::create_directory(published);
-  WriteModel(config_file, published);
-  fmt::print("{} threads\n", pool->threads());
-  PrintLine("pass over f16 once", published,
-            Measure([&] { return PassOver(published + "/model.safetensors", *pool); }));
-  using enum WeightFormat;
-  for (const WeightFormat format : {kF16, kBf16, kInt8, kInt4}) {
-    const std::string saved = scratch.path() + "/" + WeightFormatName(format);
-    MeasureFormat(published, saved, format, tokenizer_folder);
-    if (format == kInt8) {
-      PrintLine("process start to first token, int8", saved,
-                Measure([&] { return TimeFirstToken(saved); }));
-    }
-    std::filesystem::remove_all(saved);
-  }
-  return 0;
+absl::Status Run(const std::string& shape, WeightFormat format, int threads) {
+  CODEGEN_ASSIGN_OR_RETURN(const Model model,
+                           Model::Random(shape, {.weights = format, .threads = threads}));
+  CODEGEN_RETURN_IF_ERROR(Overhead(model));
+  CODEGEN_RETURN_IF_ERROR(ShortBehindLong(model));
+  CODEGEN_RETURN_IF_ERROR(Prefix(model));
+  return AgainstByHand(model);
 }
 
 }  // namespace
 }  // namespace codegen
 
 int main(int argc, char** argv) {
-  if (argc == 4 && std::strcmp(argv[1], "first-token") == 0)
-    return codegen::FirstToken(argv[2], std::atoi(argv[3]));
-  const std::string shape =
-      argc > 1 ? argv[1] : CODEGEN_SOURCE_DIR "/bench/shapes/codegen1-350M.json";
-  return codegen::Main(shape, argc > 2 ? argv[2] : "");
+  using codegen::WeightFormat;
+  if (argc < 3) {
+    std::fputs("usage: load_bench SHAPE.json bf16|int8|int4 [THREADS]\n", stderr);
+    return 2;
+  }
+  const std::string_view name = argv[2];
+  const WeightFormat format = name == "bf16"   ? WeightFormat::kBf16
+                              : name == "int4" ? WeightFormat::kInt4
+                                               : WeightFormat::kInt8;
+  const absl::Status status = codegen::Run(argv[1], format, argc > 3 ? std::atoi(argv[3]) : 0);
+  if (!status.ok()) fmt::print(stderr, "load_bench: {}\n", status.ToString());
+  return status.ok() ? 0 : 1;
 }

@@ -11,8 +11,7 @@
 #define HWY_TARGET_INCLUDE "cpu/machine_kernels.cc"
 #include <hwy/foreach_target.h>
 //
-#include <hwy/cache_control.h>
-
+#include "cpu/prefetch.h"
 #include "cpu/vectors-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -27,9 +26,12 @@ float Sum(const float* values, std::int64_t count) {
   V sums[4];
   for (V& sum : sums) sum = hn::Zero(f);
   for (std::int64_t i = 0; i + kSpan <= count; i += kSpan) {
-    hwy::Prefetch(values + i + 1024);
     HWY_UNROLL(4)
-    for (int j = 0; j < 4; ++j) sums[j] = hn::Add(sums[j], hn::Load(f, values + i + j * kLanes));
+    for (int j = 0; j < 4; ++j) {
+      const float* const vector = values + i + j * kLanes;
+      PrefetchWeights<4>(reinterpret_cast<const std::byte*>(vector));
+      sums[j] = hn::Add(sums[j], hn::Load(f, vector));
+    }
   }
   return hn::GetLane(
       hn::SumOfLanes(f, hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3]))));

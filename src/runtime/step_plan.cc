@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/step_plan.h"
 
+#include <cstddef>
+
 #include "base/check.h"
 
 namespace codegen::runtime {
@@ -46,13 +48,21 @@ void StepPlan::Add(Sequence& sequence, int rows) {
   entries_.push_back({.sequence = &sequence, .rows = rows, .draws = draws});
 }
 
+// Block by block, as this is where Plan spends most of its time: 256 long sequences have tens of
+// thousands of pages.
 void StepPlan::AddPages(const Sequence& sequence, int tokens) {
+  const int per_block = pages_per_block_;
   const int pages = (tokens + backend::kPageTokens - 1) / backend::kPageTokens;
-  for (int page = 0; page < pages; ++page) {
-    const std::size_t block = static_cast<std::size_t>(page / pages_per_block_);
-    CODEGEN_DCHECK(block < sequence.table.blocks.size());
-    pages_.push_back(sequence.table.blocks[block] * pages_per_block_ + page % pages_per_block_);
+  const int blocks = (pages + per_block - 1) / per_block;
+  CODEGEN_DCHECK(static_cast<std::size_t>(blocks) <= sequence.table.blocks.size());
+  const std::size_t first = pages_.size();
+  pages_.resize(first + static_cast<std::size_t>(blocks * per_block));
+  std::int32_t* page = pages_.data() + first;
+  for (int i = 0; i < blocks; ++i) {
+    const kv::BlockId block = sequence.table.blocks[static_cast<std::size_t>(i)];
+    for (int part = 0; part < per_block; ++part) *page++ = block * per_block + part;
   }
+  pages_.resize(first + static_cast<std::size_t>(pages));
   first_page_.push_back(static_cast<std::int32_t>(pages_.size()));
 }
 
