@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 
+#include <cfenv>
 #include <chrono>
 #include <exception>
 
@@ -144,6 +145,7 @@ void ThreadPool::RunTasks(int worker) {
 }
 
 void ThreadPool::WorkerLoop(int worker) {
+  std::fesetenv(FE_DFL_ENV);  // not that of whoever made the pool
   for (std::uint64_t last = 0; EnterRegion(last);) {
     RunTasks(worker);
     state_.fetch_sub(kOneInside, std::memory_order_release);

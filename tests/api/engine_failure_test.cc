@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cfenv>
 #include <functional>
 #include <future>
 #include <memory>
@@ -138,6 +139,23 @@ TEST_F(EngineFailure, G03LogitsThatAreNotFiniteEndTheirRequestAlone) {
   EXPECT_TRUE(absl::IsInternal(bad->WaitUntil(Time::max())->status));
   EXPECT_EQ(good->WaitUntil(Time::max())->token_ids, std::vector<TokenId>(12, 1));
   EXPECT_EQ(core->health().state, Health::State::kServing);
+  core->Shutdown();
+}
+
+TEST_F(EngineFailure, L17TheHostsRoundingModeDoesNotReachTheDevice) {
+  std::atomic<int> mode = -1;
+  std::fesetround(FE_UPWARD);
+  const auto core = Make(
+      [&mode](int, const backend::Rows&, const model::StepOutput&) {
+        mode = std::fegetround();
+        return absl::OkStatus();
+      },
+      std::chrono::seconds(30));
+  std::fesetround(FE_TONEAREST);
+
+  Submit(*core, codegen::testing::Endless(1))->WaitUntil(Time::max());
+
+  EXPECT_EQ(mode, FE_TONEAREST);
   core->Shutdown();
 }
 

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <atomic>
 #include <barrier>
+#include <cfenv>
 #include <cstdint>
 #include <fstream>
 #include <iterator>
@@ -181,6 +182,22 @@ TEST(ThreadPool, ReportsThatNoThreadCanBeStarted) {
   setrlimit(RLIMIT_AS, &before);
   EXPECT_TRUE(absl::IsResourceExhausted(pool.status())) << pool.status();
   EXPECT_NE(pool.status().message().find("of 64"), std::string::npos) << pool.status();
+}
+
+TEST(ThreadPool, WorkersRoundToNearestWhateverTheirMakerDoes) {
+  std::fesetround(FE_UPWARD);
+  const auto pool = *ThreadPool::Create(3);
+  std::fesetround(FE_TONEAREST);
+  std::atomic<bool> started = false;
+  std::atomic<int> other_modes = 0;
+
+  pool->ParallelForWorkers(1000, [&](std::int64_t, int worker) {
+    if (worker > 0) started = true;
+    if (std::fegetround() != FE_TONEAREST) ++other_modes;
+    while (!started) std::this_thread::yield();
+  });
+
+  EXPECT_EQ(other_modes, 0);
 }
 
 }  // namespace
