@@ -181,7 +181,8 @@ enum class KvPolicy {
   // Requests start with the memory for their prompt; when it runs out, the least urgent, newest one
   // gives its memory back and is computed again later, to the same bytes. Fills the memory best.
   kPreempt,
-  // Requests start when there is memory for all they may ever need. Nothing is computed twice.
+  // Requests start when there is memory for all they may ever need. Nothing is computed twice, but
+  // for a sample whose callback lags behind when others wait.
   kReserve,
 };
 
@@ -215,7 +216,8 @@ struct BatcherOptions {
   // delay the others by. In [max_batch, 8192].
   int step_tokens = 512;
   // Memory for keys and values, all of it taken by Create. At least one context of the model (or
-  // what `context_tokens` says); 0 takes 16 contexts, but at most a quarter of the machine's memory.
+  // what `context_tokens` says); 0 takes 16 contexts, but at most a quarter of the machine's
+  // memory.
   std::int64_t kv_bytes = 0;
   // Longest prompt and completion together; 0 is the model's context.
   int context_tokens = 0;
@@ -238,10 +240,11 @@ struct BatcherOptions {
 
   // Tokens that a callback may lag behind before its request pauses, at least 1.
   int output_tokens = 1024;
-  // A step of the device that takes longer has failed, and the engine with it.
-  std::chrono::milliseconds step_timeout = std::chrono::seconds(30);
-  // Gets events in Chrome's trace format, one JSON object a call: steps, and the phases of requests.
-  // Called on threads of the batcher, one call at a time; must not throw.
+  // A step of the device that takes longer has failed, and the engine with it. Large models on few
+  // cores do take half a minute for a step full of prompts.
+  std::chrono::milliseconds step_timeout = std::chrono::minutes(5);
+  // Gets events in Chrome's trace format, one JSON object a call: steps, and the phases of
+  // requests. Called on threads of the batcher, one call at a time; must not throw.
   std::function<void(std::string_view event)> trace = {};
 };
 

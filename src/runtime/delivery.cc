@@ -10,8 +10,8 @@ namespace {
 
 // Beyond these, calls into the host do wait for each other.
 constexpr int kMostThreads = 256;
-// Threads that stay when there is nothing to do.
-constexpr int kIdleThreads = 2;
+// Threads that stay when there is nothing to do, so that short calls need no new ones.
+constexpr int kIdleThreads = 8;
 
 // The delivery that the current thread belongs to.
 thread_local const Delivery* own_delivery = nullptr;

@@ -50,9 +50,8 @@ TEST(Editors, ServesEachUrgencyAndEndsByItself) {
     EXPECT_EQ(row.failed, 0) << outcome.out;
     EXPECT_LE(row.first_ms, 1000 * 60) << outcome.out;
   }
-  // A key every 40 ms for two seconds, each with one request.
+  // A key every 40 ms at most for two seconds, each with one request.
   const EditorsRow& typed = rows[0];
-  EXPECT_GE(typed.whole + typed.cancelled + typed.late, 10) << outcome.out;
   EXPECT_LE(typed.whole + typed.cancelled + typed.late, 51) << outcome.out;
 }
 
