@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Many lines at a time need one thread: it reads and submits, while the batcher's callbacks write
-// the answers. With every place taken it waits, so that memory stays bounded however
-// long the input is. A reader that goes away is noticed at the next line.
+// the answers. With every place taken it waits, so that memory stays bounded however long the input
+// is. A reader that goes away is noticed at the next line.
 #include "complete_lines.h"
 
 #include <algorithm>

@@ -30,8 +30,8 @@ using runtime::RequestId;
 // What the destructor waits for callbacks, once the engine has ended.
 constexpr std::chrono::seconds kPatience{1};
 
-absl::Status Unavailable() {
-  return absl::UnavailableError("the batcher is draining and takes no new requests");
+std::int64_t BlocksOf(const Model& model, const BatcherOptions& options) {
+  return options.kv_bytes / (model.info().kv_bytes_per_token * options.block_tokens);
 }
 
 metrics::Load LoadOf(const runtime::Scheduler& scheduler) {
@@ -49,13 +49,11 @@ metrics::Load LoadOf(const runtime::Scheduler& scheduler) {
 
 absl::StatusOr<std::shared_ptr<BatcherCore>> BatcherCore::Create(const Model& model,
                                                                  const BatcherOptions& options) {
-  const std::int64_t blocks =
-      options.kv_bytes / (model.info().kv_bytes_per_token * options.block_tokens);
-  CODEGEN_ASSIGN_OR_RETURN(auto executor,
-                           model.state()->on_device.model->MakeExecutor(
-                               {.pages = blocks * (options.block_tokens / backend::kPageTokens),
-                                .rows = options.step_tokens,
-                                .logit_rows = options.max_batch}));
+  const std::int64_t pages_per_block = options.block_tokens / backend::kPageTokens;
+  CODEGEN_ASSIGN_OR_RETURN(auto executor, model.state()->on_device.model->MakeExecutor(
+                                              {.pages = BlocksOf(model, options) * pages_per_block,
+                                               .rows = options.step_tokens,
+                                               .logit_rows = options.max_batch}));
   return CreateOn(std::move(executor), model, options);
 }
 
@@ -72,8 +70,7 @@ BatcherCore::BatcherCore(const Model& model, const BatcherOptions& options)
 }
 
 runtime::SchedulerOptions BatcherCore::ForScheduler() const {
-  const std::int64_t block_bytes = model_.info().kv_bytes_per_token * options_.block_tokens;
-  const int blocks = static_cast<int>(options_.kv_bytes / block_bytes);
+  const int blocks = static_cast<int>(BlocksOf(model_, options_));
   const int quota = static_cast<int>(options_.prefix_cache_quota * blocks);
   return {.max_batch = options_.max_batch,
           .step_tokens = options_.step_tokens,
@@ -140,22 +137,23 @@ void BatcherCore::Shutdown() {
 }
 
 absl::Status BatcherCore::Drain(Time deadline) {
+  std::size_t late = 0;
   {
     const base::MutexLock lock(mutex_);
     draining_ = true;
     while (!live_.empty() && Clock::now() < deadline) changed_.Wait(mutex_, deadline);
-    if (live_.empty()) return absl::OkStatus();
+    late = live_.size();
   }
+  if (late == 0) return absl::OkStatus();
   engine_->Post([](runtime::Scheduler& scheduler) {
     scheduler.EndAll(FinishReason::kCancelled,
                      absl::CancelledError("not done when the batcher had to be drained"));
   });
   const Time patience = Clock::now() + kPatience;
   const base::MutexLock lock(mutex_);
-  const std::size_t cancelled = live_.size();
   while (!live_.empty() && Clock::now() < patience) changed_.Wait(mutex_, patience);
   return absl::DeadlineExceededError(
-      fmt::format("{} requests were not done by the deadline and were cancelled", cancelled));
+      fmt::format("{} requests were not done by the deadline and were cancelled", late));
 }
 
 Health BatcherCore::health() const {
@@ -242,7 +240,8 @@ absl::Status BatcherCore::CheckOpen() const {
     return absl::FailedPreconditionError(
         fmt::format("the engine has failed: {}", std::string(failure_.message())));
   }
-  return draining_ ? Unavailable() : absl::OkStatus();
+  if (draining_) return absl::UnavailableError("the batcher is draining and takes no new requests");
+  return absl::OkStatus();
 }
 
 absl::Status BatcherCore::CheckQueue(std::int64_t bytes) const {

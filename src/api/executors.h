@@ -26,9 +26,8 @@ struct OnDevice {
   std::string peak = {};  // BenchmarkResult::peak
 };
 
-// `options` have no kAuto in kv_cache. Errors: as Loader::Load or
-// CalibratedLoader::Load; RESOURCE_EXHAUSTED (threads);
-// FAILED_PRECONDITION (cpu_features).
+// `options` have no kAuto in kv_cache. Errors: as Loader::Load or CalibratedLoader::Load;
+// RESOURCE_EXHAUSTED (threads); FAILED_PRECONDITION (cpu_features).
 absl::StatusOr<OnDevice> LoadOnCpu(const LoadOptions& options, const model::TensorSource& source,
                                    model::RowInspector& inspector, const model::LoadPlan& plan);
 

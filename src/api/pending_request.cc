@@ -191,15 +191,19 @@ void PendingRequest::Complete(runtime::Delivery& delivery) {
     done_ = true;
     changed_.NotifyAll();
   }
-  if (options_.callbacks.on_done) {
-    const runtime::Delivery::Away away(delivery);
-    try {
-      options_.callbacks.on_done(*kept);
-    } catch (...) {  // there is nobody left to tell
-    }
-  }
-  options_.callbacks = {};  // they may hold the handle, which holds this
+  LeaveHost(*kept, delivery);
   if (owner) owner->OnDelivered(id());
+}
+
+// The last call, and the end of what the callbacks hold, which may be the handle, which holds this.
+void PendingRequest::LeaveHost(const Completion& completion, runtime::Delivery& delivery) {
+  if (!options_.callbacks.on_chunk && !options_.callbacks.on_done) return;
+  const runtime::Delivery::Away away(delivery);
+  try {
+    if (options_.callbacks.on_done) options_.callbacks.on_done(completion);
+  } catch (...) {  // there is nobody left to tell
+  }
+  options_.callbacks = {};
 }
 
 std::optional<Chunk> PendingRequest::NextChunk(Time deadline) {

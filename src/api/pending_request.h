@@ -106,6 +106,7 @@ class PendingRequest final : public runtime::Recipient,
   void CatchUp(int sample, int tokens);
   void Queue(Chunk chunk);
   void Complete(runtime::Delivery& delivery);
+  void LeaveHost(const Completion& completion, runtime::Delivery& delivery);
 
   // Constant after construction, but for the callbacks, which Receive uses and lets go in the end.
   PendingRequestOptions options_;

@@ -100,7 +100,7 @@ void PrometheusPage::Distribution(std::string_view name, std::string_view help,
 void AddGauges(const Metrics& metrics, PrometheusPage& page) {
   page.Gauge("vllm:num_requests_running", "Samples with memory and a place in the batch.",
              metrics.requests_running);
-  page.Gauge("vllm:num_requests_waiting", "Requests waiting to be processed.",
+  page.Gauge("vllm:num_requests_waiting", "Samples that wait for memory or a place.",
              metrics.requests_waiting);
   page.Gauge("vllm:kv_cache_usage_perc", "Share of the KV blocks that requests hold; 1 is all.",
              metrics.kv_usage);

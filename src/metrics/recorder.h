@@ -4,8 +4,8 @@
 //
 //   Recorder recorder;
 //   recorder.Accepted();
-//   recorder.Step({.seconds = 0.004, .rows = 20, .samples = 4, .load = {.running = 4, .blocks =
-//   64}}); std::string page = recorder.Snapshot().ToPrometheus();
+//   recorder.Step({.seconds = 0.004, .rows = 20, .samples = 4, .load = {.running = 4}});
+//   std::string page = recorder.Snapshot().ToPrometheus();
 //
 // Everything goes through one lock: an event costs tens of nanoseconds, a step of the device
 // hundreds of microseconds at least, and a snapshot is one moment of all of it.
@@ -23,7 +23,7 @@ namespace codegen::metrics {
 // What an engine is busy with.
 struct Load {
   int running = 0;        // samples with memory and a place in the batch
-  int waiting = 0;        // requests
+  int waiting = 0;        // samples
   int blocks = 0;         // of the key-value memory
   int blocks_used = 0;    // of them, held by requests
   int blocks_cached = 0;  // of them, kept for their prefix alone

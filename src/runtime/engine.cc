@@ -1,18 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/engine.h"
 
+#include <absl/functional/function_ref.h>
 #include <fmt/format.h>
 
 #include <exception>
 #include <string>
 #include <utility>
 
+#include "base/check.h"
 #include "base/unshared.h"
 
 namespace codegen::runtime {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+// What `work` returns, or a status for what it throws: an exception must not leave the thread.
+absl::Status Guarded(absl::FunctionRef<absl::Status()> work) {
+  try {
+    return work();
+  } catch (const std::exception& error) {
+    return absl::InternalError(error.what());
+  } catch (...) {
+    return absl::InternalError("something was thrown that is no exception");
+  }
+}
 
 }  // namespace
 
@@ -42,7 +55,14 @@ void Engine::Stop(FinishReason reason, const absl::Status& status) {
 }
 
 void Engine::Run() {
-  absl::Status status;
+  const absl::Status status = Guarded([this] { return Loop(); });
+  if (status.ok()) return;
+  EndAll(FinishReason::kError, absl::UnavailableError(fmt::format("the engine failed: {}",
+                                                                  std::string(status.message()))));
+  listener_.OnFailure(status);
+}
+
+absl::Status Engine::Loop() {
   while (TakeCommands()) {
     PassOnEvents();
     const StepPlan& plan = scheduler_.Plan(Clock::now());
@@ -53,14 +73,10 @@ void Engine::Run() {
       listener_.OnIdle(scheduler_);
       continue;
     }
-    status = Step(plan);
-    if (!status.ok()) break;
+    CODEGEN_RETURN_IF_ERROR(Step(plan));
     PassOnEvents();
   }
-  if (status.ok()) return;
-  EndAll(FinishReason::kError, absl::UnavailableError(fmt::format("the engine failed: {}",
-                                                                  std::string(status.message()))));
-  listener_.OnFailure(status);
+  return absl::OkStatus();
 }
 
 // Runs what was posted; while idle, waits for it, or for the time to wake up. False: all is over.
@@ -88,12 +104,8 @@ absl::Status Engine::Step(const StepPlan& plan) {
   }
   const auto drawn = std::span(drawn_).first(plan.sampling().size());
   listener_.OnStepBegin();
-  absl::Status status;
-  try {
-    status = executor_->Step(plan.view(), {.sampling = plan.sampling(), .tokens = drawn});
-  } catch (const std::exception& error) {
-    status = absl::InternalError(error.what());
-  }
+  const absl::Status status = Guarded(
+      [&] { return executor_->Step(plan.view(), {.sampling = plan.sampling(), .tokens = drawn}); });
   report.end = Clock::now();
   if (status.ok()) scheduler_.Apply(drawn, report.end);
   listener_.OnStepEnd(report, scheduler_);

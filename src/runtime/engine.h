@@ -68,6 +68,7 @@ class Engine {
   bool EverFits(int tokens) const { return scheduler_.EverFits(tokens); }
 
  private:
+  absl::Status Loop();
   bool TakeCommands();
   absl::Status Step(const StepPlan& plan);
   void PassOnEvents();

@@ -19,12 +19,11 @@
 //
 // Waiting samples start in order of priority, and of arrival within it; one that has waited for
 // `ageing`, all its waits together, goes before all others from then on, and makes room for none of
-// them. Memory for the known tokens of a sample is taken at once when it
-// starts, so nobody waits holding part of what it needs. Continuations that find no block take it
-// from the running sample of least rank, the least urgent and newest: that one waits again, keeps
-// its tokens, and computes them anew when it comes back. The first of all can therefore always go
-// on, and since no request is accepted that would not fit into the whole memory alone, something
-// always can.
+// them. Memory for the known tokens of a sample is taken at once when it starts, so nobody waits
+// holding part of what it needs. Continuations that find no block take it from the running sample
+// of least rank, the least urgent and newest: that one waits again, keeps its tokens, and computes
+// them anew when it comes back. The first of all can therefore always go on, and since no request
+// is accepted that would not fit into the whole memory alone, something always can.
 //
 // A sample whose consumer lags behind is paused: it keeps its memory while nobody wants it, and is
 // the first to lose it.

@@ -83,14 +83,21 @@ TEST_F(EngineFailure, R07EndsAllInFlightAndSaysSo) {
   EXPECT_TRUE(absl::IsFailedPrecondition(core->Submit(codegen::testing::Endless(3), {}).status()));
 }
 
-TEST_F(EngineFailure, AThrowingDeviceIsAFailedOne) {
-  const auto core =
-      Make([](int, const backend::Rows&,
-              const model::StepOutput&) -> absl::Status { throw std::runtime_error("no memory"); },
-           std::chrono::seconds(30));
-  const auto pending = Submit(*core, codegen::testing::Endless(4));
-  EXPECT_TRUE(absl::IsUnavailable(pending->WaitUntil(Time::max())->status));
-  core->Shutdown();
+TEST_F(EngineFailure, AThrowingDeviceIsAFailedOneWhateverItThrows) {
+  const StepFunction throwing[] = {
+      [](int, const backend::Rows&, const model::StepOutput&) -> absl::Status {
+        throw std::runtime_error("no memory");
+      },
+      [](int, const backend::Rows&, const model::StepOutput&) -> absl::Status { throw 42; },
+  };
+  for (const StepFunction& step : throwing) {
+    const auto core = Make(step, std::chrono::seconds(30));
+    const auto pending = Submit(*core, codegen::testing::Endless(4));
+
+    EXPECT_TRUE(absl::IsUnavailable(pending->WaitUntil(Time::max())->status));
+    core->Shutdown();
+    EXPECT_EQ(core->health().state, Health::State::kFailed);
+  }
 }
 
 TEST_F(EngineFailure, Q13AHungDeviceIsNoticedAndHoldsNobody) {

@@ -219,7 +219,7 @@ constexpr char kSmallPage[] =
     R"page(# HELP vllm:num_requests_running Samples with memory and a place in the batch.
 # TYPE vllm:num_requests_running gauge
 vllm:num_requests_running 3
-# HELP vllm:num_requests_waiting Requests waiting to be processed.
+# HELP vllm:num_requests_waiting Samples that wait for memory or a place.
 # TYPE vllm:num_requests_waiting gauge
 vllm:num_requests_waiting 2
 # HELP vllm:kv_cache_usage_perc Share of the KV blocks that requests hold; 1 is all.
