@@ -44,8 +44,8 @@ struct Metrics {
   std::uint64_t requests_accepted = 0;
   std::uint64_t requests_refused = 0;
   std::array<std::uint64_t, 6> requests_finished = {};  // by FinishReason
-  std::uint64_t prompt_tokens = 0;                      // of the requests that ended
-  std::uint64_t generation_tokens = 0;                  // of the requests that ended
+  std::uint64_t prompt_tokens = 0;                      // of prompts that are computed
+  std::uint64_t generation_tokens = 0;                  // drawn so far
   std::uint64_t prefix_cache_queries = 0;               // prompt tokens looked up
   std::uint64_t prefix_cache_hits = 0;                  // of them, those found
   std::uint64_t preemptions = 0;

@@ -8,11 +8,13 @@
 
 #include <algorithm>
 #include <bit>
+#include <new>
 #include <string>
 #include <utility>
 
 #include "api/batcher_core.h"
 #include "base/check.h"
+#include "base/no_memory.h"
 
 namespace codegen {
 namespace {
@@ -93,11 +95,13 @@ absl::StatusOr<BatcherOptions> Complete(BatcherOptions options, const ModelInfo&
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Batcher>> Batcher::Create(const Model& model,
-                                                         const BatcherOptions& options) {
+                                                         const BatcherOptions& options) try {
   CODEGEN_RETURN_IF_ERROR(CheckOptions(options, model.info().context));
   CODEGEN_ASSIGN_OR_RETURN(BatcherOptions complete, Complete(options, model.info()));
   CODEGEN_ASSIGN_OR_RETURN(auto core, api::BatcherCore::Create(model, std::move(complete)));
   return std::unique_ptr<Batcher>(new Batcher(std::move(core)));
+} catch (const std::bad_alloc&) {
+  return base::NoMemory("no memory for the batcher");
 }
 
 Batcher::Batcher(std::shared_ptr<api::BatcherCore> core) : core_(std::move(core)) {}
@@ -110,7 +114,7 @@ absl::StatusOr<Handle> Batcher::Submit(Request request, Callbacks callbacks) {
 }
 
 std::optional<std::chrono::milliseconds> Batcher::RetryAfter(const absl::Status& status) {
-  const auto payload = status.GetPayload(api::kRetryAfterPayload);
+  const auto payload = status.GetPayload(runtime::kRetryAfterPayload);
   std::int64_t milliseconds = 0;
   if (!payload || !absl::SimpleAtoi(std::string(*payload), &milliseconds)) return std::nullopt;
   return std::chrono::milliseconds(milliseconds);

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "api/batcher_core.h"
 
-#include <absl/strings/cord.h>
+#include <absl/cleanup/cleanup.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cfenv>
+#include <exception>
 #include <new>
 #include <string>
-#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -17,6 +17,7 @@
 #include "api/prompt.h"
 #include "api/request_limits.h"
 #include "base/check.h"
+#include "base/no_memory.h"
 #include "base/unshared.h"
 #include "metrics/trace.h"
 
@@ -43,6 +44,25 @@ metrics::Load LoadOf(const runtime::Scheduler& scheduler) {
           .blocks_cached = memory.idle()};
 }
 
+// What becomes of those in flight when the engine ends with `status`.
+absl::Status Failed(const absl::Status& status) noexcept {
+  try {
+    return absl::UnavailableError(
+        fmt::format("the engine failed: {}", std::string(status.message())));
+  } catch (const std::bad_alloc&) {
+    return base::StatusOf(absl::StatusCode::kUnavailable, status.message());
+  }
+}
+
+metrics::Totals TotalsOf(const runtime::SchedulerCounters& counters) {
+  const auto total = [](std::int64_t count) { return static_cast<std::uint64_t>(count); };
+  return {.preemptions = total(counters.preemptions),
+          .looked_up_tokens = total(counters.looked_up_tokens),
+          .found_tokens = total(counters.found_tokens),
+          .prompt_tokens = total(counters.prompt_tokens),
+          .drawn_tokens = total(counters.drawn_tokens)};
+}
+
 }  // namespace
 
 // Coming and going.
@@ -65,7 +85,12 @@ absl::StatusOr<std::shared_ptr<BatcherCore>> BatcherCore::CreateOn(
 }
 
 BatcherCore::BatcherCore(const Model& model, const BatcherOptions& options)
-    : model_(model), options_(options), process_(::getpid()) {
+    : model_(model),
+      options_(options),
+      process_(::getpid()),
+      intake_({.requests = options.queue_requests,
+               .bytes = options.queue_bytes,
+               .admission = options.admission}) {
   if (options_.trace) trace_ = std::make_shared<TraceOutput>(options_.trace);
 }
 
@@ -84,10 +109,11 @@ runtime::SchedulerOptions BatcherCore::ForScheduler() const {
 absl::Status BatcherCore::Start(std::unique_ptr<model::Executor> executor) {
   engine_ = std::make_unique<runtime::Engine>(ForScheduler(), std::move(executor), *this);
   CODEGEN_ASSIGN_OR_RETURN(delivery_, runtime::Delivery::Create());
-  absl::Status status = StartWatchdog();
-  if (status.ok()) status = StartEngine();
-  if (!status.ok()) delivery_->Stop(Time::max());
-  return status;
+  absl::Cleanup stop = [this] { delivery_->Stop(Time::max()); };
+  CODEGEN_RETURN_IF_ERROR(StartWatchdog());
+  CODEGEN_RETURN_IF_ERROR(StartEngine());
+  std::move(stop).Cancel();
+  return absl::OkStatus();
 }
 
 absl::Status BatcherCore::StartWatchdog() {
@@ -98,17 +124,13 @@ absl::Status BatcherCore::StartWatchdog() {
 
 // The thread shares the core, so that it can be left behind if its device hangs.
 absl::Status BatcherCore::StartEngine() {
-  std::promise<void> gone;
-  engine_gone_ = gone.get_future();
   try {
-    std::thread([core = shared_from_this(), gone = std::move(gone)]() mutable {
+    engine_thread_ = std::thread([core = shared_from_this()] {
       std::fesetenv(FE_DFL_ENV);  // not that of whoever made the batcher
       core->RunEngine();
-      core.reset();
-      gone.set_value();
-    }).detach();
-  } catch (const std::system_error&) {
-    return absl::ResourceExhaustedError("the system refuses a thread for the engine");
+    });
+  } catch (const std::exception&) {  // std::system_error or std::bad_alloc
+    return base::NoMemory("the system refuses a thread for the engine");
   }
   return absl::OkStatus();
 }
@@ -125,18 +147,19 @@ void BatcherCore::Shutdown() {
     const base::MutexLock lock(mutex_);
     draining_ = true;
   }
-  engine_->Stop(FinishReason::kCancelled, absl::CancelledError("the batcher was destroyed"));
+  engine_->Stop(FinishReason::kCancelled,
+                base::StatusOf(absl::StatusCode::kCancelled, "the batcher was destroyed"));
   bool ended = false;
   {
     const base::MutexLock lock(mutex_);
     while (!engine_ended_ && !hung_) changed_.Wait(mutex_);
     ended = engine_ended_;
   }
-  if (ended) engine_gone_.wait();
+  if (engine_thread_.joinable()) ended ? engine_thread_.join() : engine_thread_.detach();
   delivery_->Stop(Clock::now() + kPatience);
 }
 
-absl::Status BatcherCore::Drain(Time deadline) {
+absl::Status BatcherCore::Drain(Time deadline) try {
   std::size_t late = 0;
   {
     const base::MutexLock lock(mutex_);
@@ -154,6 +177,8 @@ absl::Status BatcherCore::Drain(Time deadline) {
   while (!live_.empty() && Clock::now() < patience) changed_.Wait(mutex_, patience);
   return absl::DeadlineExceededError(
       fmt::format("{} requests were not done by the deadline and were cancelled", late));
+} catch (const std::bad_alloc&) {
+  return base::NoMemory("no memory to cancel what is late");
 }
 
 Health BatcherCore::health() const {
@@ -185,15 +210,14 @@ absl::StatusOr<std::shared_ptr<PendingRequest>> BatcherCore::Submit(Request requ
       static_cast<std::int64_t>(job->prompt.size() * sizeof(TokenId) + request.prompt.size());
   const base::MutexLock lock(mutex_);
   absl::Status status = CheckOpen();
-  if (status.ok()) status = CheckDeadlines(*job);
-  if (status.ok()) status = CheckQueue(bytes);
+  if (status.ok()) status = intake_.Check(*job, bytes);
   if (!status.ok()) {
     recorder_.Refused();
     return status;
   }
   return Accept(*std::move(job), std::move(options), bytes);
 } catch (const std::bad_alloc&) {
-  return absl::ResourceExhaustedError("no memory for the request");
+  return base::NoMemory("no memory for the request");
 }
 
 absl::StatusOr<runtime::Job> BatcherCore::MakeJob(Request& request) const {
@@ -244,51 +268,6 @@ absl::Status BatcherCore::CheckOpen() const {
   return absl::OkStatus();
 }
 
-absl::Status BatcherCore::CheckQueue(std::int64_t bytes) const {
-  std::string full;
-  if (queued_requests_ >= options_.queue_requests) {
-    full = fmt::format("{} requests wait, BatcherOptions::queue_requests allows {}",
-                       queued_requests_, options_.queue_requests);
-  } else if (queued_bytes_ + bytes > options_.queue_bytes) {
-    full = fmt::format("{} bytes of prompts wait, BatcherOptions::queue_bytes allows {}",
-                       queued_bytes_ + bytes, options_.queue_bytes);
-  } else {
-    return absl::OkStatus();
-  }
-  const double wait_s =
-      cost_.PromptSeconds(static_cast<double>(untouched_tokens_)) / std::max(queued_requests_, 1);
-  const int retry_ms = std::max(1, static_cast<int>(1000 * wait_s));
-  absl::Status status = absl::ResourceExhaustedError(
-      fmt::format("the queue is full: {}; try again in {} ms", full, retry_ms));
-  status.SetPayload(kRetryAfterPayload, absl::Cord(std::to_string(retry_ms)));
-  return status;
-}
-
-absl::Status BatcherCore::CheckDeadlines(const runtime::Job& job) const {
-  const Time by = std::min(job.first_token_by, job.done_by);
-  if (by <= job.arrival) {
-    return absl::DeadlineExceededError(job.done_by <= job.arrival
-                                           ? "done_by has passed already"
-                                           : "first_token_by has passed already");
-  }
-  if (options_.admission == Admission::kAll || by == Time::max()) return absl::OkStatus();
-  const double first_s = cost_.PromptSeconds(static_cast<double>(untouched_tokens_) +
-                                             static_cast<double>(job.prompt.size()));
-  const double done_s = first_s + cost_.TokenSeconds(job.new_tokens - 1);
-  const auto misses = [&](Time deadline, double seconds) {
-    return deadline != Time::max() && Seconds(deadline - job.arrival) < seconds;
-  };
-  if (misses(job.first_token_by, first_s)) {
-    return absl::DeadlineExceededError(fmt::format(
-        "the first token would take about {:.3f} s, longer than first_token_by allows", first_s));
-  }
-  if (misses(job.done_by, done_s)) {
-    return absl::DeadlineExceededError(fmt::format(
-        "{} tokens would take about {:.3f} s, longer than done_by allows", job.new_tokens, done_s));
-  }
-  return absl::OkStatus();
-}
-
 // Ids and commands must come in the same order, hence under the lock.
 std::shared_ptr<PendingRequest> BatcherCore::Accept(runtime::Job job, PendingRequestOptions options,
                                                     std::int64_t bytes) {
@@ -296,12 +275,8 @@ std::shared_ptr<PendingRequest> BatcherCore::Accept(runtime::Job job, PendingReq
   options.id = job.id;
   auto request =
       std::make_shared<PendingRequest>(std::move(options), model_.tokenizer(), weak_from_this());
-  const int tokens = static_cast<int>(job.prompt.size());
-  live_.emplace(job.id, Live{.request = request, .prompt_bytes = bytes, .prompt_tokens = tokens});
-  ++queued_requests_;
-  queued_bytes_ += bytes;
-  untouched_tokens_ += tokens;
-  recorder_.Accepted();
+  live_.emplace(job.id, Live{.request = request, .place = intake_.Join(job, bytes)});
+  absl::Cleanup forget = [this, id = job.id]() ABSL_NO_THREAD_SAFETY_ANALYSIS { Forget(id); };
   Event end{.id = {job.id, 0}, .kind = Event::Kind::kEnd};
   end.timeline.queued = job.arrival;
   if (job.new_tokens == 0) {
@@ -313,10 +288,19 @@ std::shared_ptr<PendingRequest> BatcherCore::Accept(runtime::Job job, PendingReq
     end.status = absl::UnavailableError("the engine has just ended");
     EndAtOnce(*request, end);
   }
+  std::move(forget).Cancel();
+  recorder_.Accepted();
   return request;
 }
 
-// Ends a request that the engine never heard of.
+void BatcherCore::Forget(RequestId request) {
+  const auto found = live_.find(request);
+  if (found == live_.end()) return;
+  intake_.Leave(found->second.place);
+  live_.erase(found);
+}
+
+// Ends a request in the engine's stead.
 void BatcherCore::EndAtOnce(PendingRequest& request, Event end) {
   bool schedule = false;
   for (int i = 0; i < request.samples(); ++i) {
@@ -326,12 +310,21 @@ void BatcherCore::EndAtOnce(PendingRequest& request, Event end) {
   if (schedule) delivery_->Schedule(request.shared_from_this());
 }
 
+void BatcherCore::EndAllAtOnce(const absl::Status& status) {
+  for (auto& [id, live] : live_)
+    EndAtOnce(*live.request,
+              {.kind = Event::Kind::kEnd, .reason = FinishReason::kError, .status = status});
+}
+
 // From requests to the engine.
 
-void BatcherCore::End(RequestId request, FinishReason reason, const absl::Status& status) {
-  engine_->Post([request, reason, own = base::Unshared(status)](runtime::Scheduler& scheduler) {
-    scheduler.End(request, reason, own);
-  });
+void BatcherCore::End(RequestId request, FinishReason reason, const absl::Status& status) noexcept {
+  try {
+    engine_->Post([request, reason, own = base::Unshared(status)](runtime::Scheduler& scheduler) {
+      scheduler.End(request, reason, own);
+    });
+  } catch (const std::bad_alloc&) {  // it goes on; whoever gave it up will not hear of it
+  }
 }
 
 void BatcherCore::Drop(runtime::SampleId id) {
@@ -343,21 +336,14 @@ void BatcherCore::Resume(runtime::SampleId id) {
 }
 
 void BatcherCore::OnCompleted(RequestId request, const Completion& completion) {
-  recorder_.Finished({.reason = completion.finish_reason,
-                      .timeline = completion.timeline,
-                      .prompt_tokens = completion.usage.prompt_tokens,
-                      .completion_tokens = completion.usage.completion_tokens});
+  recorder_.Finished({.reason = completion.finish_reason, .timeline = completion.timeline});
   if (!trace_) return;
-  for (std::string& event : metrics::RequestEvents(request, completion.timeline))
-    trace_->Post(std::move(event), *delivery_);
+  trace_->Post([&] { return metrics::RequestEvents(request, completion.timeline); }, *delivery_);
 }
 
 void BatcherCore::OnDelivered(RequestId request) {
   const base::MutexLock lock(mutex_);
-  const auto found = live_.find(request);
-  if (found == live_.end()) return;
-  Leave(found->second);
-  live_.erase(found);
+  Forget(request);
   changed_.NotifyAll();
 }
 
@@ -366,11 +352,16 @@ void BatcherCore::OnDelivered(RequestId request) {
 void BatcherCore::OnEvents(std::span<const Event> events, runtime::Scheduler& scheduler) {
   for (const Event& event : events) Measure(event);
   to_schedule_.clear();
+  to_schedule_.reserve(events.size());  // none is forgotten for want of memory
+  unwanted_.clear();
   {
     const base::MutexLock lock(mutex_);
     for (const Event& event : events) {
       const auto found = live_.find(event.id.request);
-      if (found == live_.end()) continue;
+      if (found == live_.end()) {
+        unwanted_.push_back(event.id.request);
+        continue;
+      }
       Note(event, found->second);
       PendingRequest& request = *found->second.request;
       if (request.Post(event)) to_schedule_.push_back(found->second.request);
@@ -379,22 +370,17 @@ void BatcherCore::OnEvents(std::span<const Event> events, runtime::Scheduler& sc
     }
   }
   for (auto& request : to_schedule_) delivery_->Schedule(std::move(request));
+  for (const RequestId request : unwanted_)
+    scheduler.End(request, FinishReason::kCancelled, absl::OkStatus());
 }
 
 // What leaves the queue, and what has its first token, no longer counts for those that come.
 void BatcherCore::Note(const Event& event, Live& live) {
-  if (event.kind != Event::Kind::kStart) return Leave(live);
-  if (!std::exchange(live.queued, false)) return;
-  --queued_requests_;
-  queued_bytes_ -= live.prompt_bytes;
-}
-
-void BatcherCore::Leave(Live& live) {
-  if (std::exchange(live.queued, false)) {
-    --queued_requests_;
-    queued_bytes_ -= live.prompt_bytes;
+  if (event.kind == Event::Kind::kStart) {
+    intake_.Start(live.place);
+  } else {
+    intake_.Leave(live.place);
   }
-  if (std::exchange(live.untouched, false)) untouched_tokens_ -= live.prompt_tokens;
 }
 
 void BatcherCore::Measure(const Event& event) {
@@ -415,24 +401,18 @@ void BatcherCore::OnStepEnd(const runtime::StepReport& report,
   recorder_.Step({.seconds = seconds,
                   .rows = report.rows,
                   .samples = report.samples,
-                  .load = LoadOf(scheduler)});
-  Count(scheduler.counters());
+                  .load = LoadOf(scheduler),
+                  .totals = TotalsOf(scheduler.counters())});
   {
     const base::MutexLock lock(mutex_);
-    cost_.Observe(seconds, report.prompt_rows);
+    intake_.Observe(seconds, report.prompt_rows);
   }
   if (trace_) {
-    trace_->Post(metrics::StepEvent(report.begin, report.end, report.rows, report.samples),
-                 *delivery_);
+    const auto event = [&] {
+      return std::vector{metrics::StepEvent(report.begin, report.end, report.rows, report.samples)};
+    };
+    trace_->Post(event, *delivery_);
   }
-}
-
-// What has been counted since the last step.
-void BatcherCore::Count(const runtime::SchedulerCounters& counters) {
-  for (auto i = counted_.preemptions; i < counters.preemptions; ++i) recorder_.Preempted();
-  recorder_.PromptLookedUp(static_cast<int>(counters.looked_up_tokens - counted_.looked_up_tokens),
-                           static_cast<int>(counters.found_tokens - counted_.found_tokens));
-  counted_ = counters;
 }
 
 void BatcherCore::OnIdle(const runtime::Scheduler& scheduler) {
@@ -442,6 +422,7 @@ void BatcherCore::OnIdle(const runtime::Scheduler& scheduler) {
 void BatcherCore::OnFailure(const absl::Status& status) {
   const base::MutexLock lock(mutex_);
   failure_ = base::Unshared(status);
+  EndAllAtOnce(Failed(status));
 }
 
 // The engine's thread does not come back from its step. What lives ends here in its stead.
@@ -453,9 +434,7 @@ void BatcherCore::OnHang() {
   const base::MutexLock lock(mutex_);
   failure_ = base::Unshared(hung);
   hung_ = true;
-  for (auto& [id, live] : live_)
-    EndAtOnce(*live.request,
-              {.kind = Event::Kind::kEnd, .reason = FinishReason::kError, .status = hung});
+  EndAllAtOnce(hung);
   changed_.NotifyAll();
 }
 

@@ -8,16 +8,16 @@
 #define CODEGEN_API_BATCHER_CORE_H_
 
 #include <absl/base/thread_annotations.h>
-#include <absl/container/flat_hash_map.h>
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
 #include <atomic>
-#include <future>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <thread>
+#include <unordered_map>
 #include <vector>
 
 #include "api/pending_request.h"
@@ -25,15 +25,12 @@
 #include "base/mutex.h"
 #include "codegen/batcher.h"
 #include "metrics/recorder.h"
-#include "runtime/cost_model.h"
 #include "runtime/delivery.h"
 #include "runtime/engine.h"
+#include "runtime/intake.h"
 #include "runtime/watchdog.h"
 
 namespace codegen::api {
-
-// Of a RESOURCE_EXHAUSTED: milliseconds, in decimal digits.
-inline constexpr char kRetryAfterPayload[] = "codegen/retry_after_ms";
 
 class BatcherCore final : public RequestOwner,
                           public runtime::EngineListener,
@@ -59,7 +56,8 @@ class BatcherCore final : public RequestOwner,
   int NewSession() { return ++sessions_; }  // a number that no other session has
 
   // RequestOwner.
-  void End(runtime::RequestId request, FinishReason reason, const absl::Status& status) override;
+  void End(runtime::RequestId request, FinishReason reason,
+           const absl::Status& status) noexcept override;
   void Drop(runtime::SampleId id) override;
   void Resume(runtime::SampleId id) override;
   void OnCompleted(runtime::RequestId request, const Completion& completion) override;
@@ -76,10 +74,7 @@ class BatcherCore final : public RequestOwner,
   // A request that was not delivered yet.
   struct Live {
     std::shared_ptr<PendingRequest> request;
-    std::int64_t prompt_bytes = 0;
-    int prompt_tokens = 0;
-    bool queued = true;     // not scheduled yet
-    bool untouched = true;  // its first token was not drawn yet
+    runtime::Intake::Place place;
   };
 
   BatcherCore(const Model& model, const BatcherOptions& options);
@@ -90,15 +85,13 @@ class BatcherCore final : public RequestOwner,
 
   absl::StatusOr<runtime::Job> MakeJob(Request& request) const;
   absl::Status CheckOpen() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status CheckQueue(std::int64_t bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::Status CheckDeadlines(const runtime::Job& job) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::shared_ptr<PendingRequest> Accept(runtime::Job job, PendingRequestOptions options,
                                          std::int64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Note(const runtime::Event& event, Live& live) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Leave(Live& live) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Forget(runtime::RequestId request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Measure(const runtime::Event& event);
   void EndAtOnce(PendingRequest& request, runtime::Event end);
-  void Count(const runtime::SchedulerCounters& counters);
+  void EndAllAtOnce(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void RunEngine();
   void OnHang();
 
@@ -116,22 +109,18 @@ class BatcherCore final : public RequestOwner,
 
   // Used by the engine's thread alone.
   std::vector<std::shared_ptr<PendingRequest>> to_schedule_;
-  runtime::SchedulerCounters counted_;
+  std::vector<runtime::RequestId> unwanted_;  // delivered already
 
   mutable base::Mutex mutex_;
   base::Condition changed_;  // live_, or engine_ended_
-  absl::flat_hash_map<runtime::RequestId, Live> live_ ABSL_GUARDED_BY(mutex_);
+  std::unordered_map<runtime::RequestId, Live> live_ ABSL_GUARDED_BY(mutex_);
   runtime::RequestId last_id_ ABSL_GUARDED_BY(mutex_) = 0;
-  int queued_requests_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::int64_t queued_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::int64_t untouched_tokens_ ABSL_GUARDED_BY(mutex_) =
-      0;  // of prompts before their first token
-  runtime::CostModel cost_ ABSL_GUARDED_BY(mutex_);
+  runtime::Intake intake_ ABSL_GUARDED_BY(mutex_);
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);
   bool hung_ ABSL_GUARDED_BY(mutex_) = false;
   bool engine_ended_ ABSL_GUARDED_BY(mutex_) = false;
-  std::future<void> engine_gone_;  // used by Shutdown alone
+  std::thread engine_thread_;  // used by Create and Shutdown alone
 };
 
 }  // namespace codegen::api

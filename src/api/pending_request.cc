@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <exception>
+#include <new>
 #include <utility>
 
+#include "base/no_memory.h"
 #include "base/unshared.h"
 
 namespace codegen::api {
@@ -32,11 +34,15 @@ PendingRequest::PendingRequest(PendingRequestOptions options,
   paused_.assign(samples, false);
 }
 
-bool PendingRequest::Post(const Event& event) {
+bool PendingRequest::Post(const Event& event) noexcept {
   const base::MutexLock lock(mutex_);
   if (done_) return false;
-  mailbox_.push_back(event);
-  mailbox_.back().status = base::Unshared(event.status);
+  try {
+    mailbox_.push_back(event);
+    mailbox_.back().status = base::Unshared(event.status);
+  } catch (const std::bad_alloc&) {
+    mail_lost_ = true;
+  }
   if (event.kind == Event::Kind::kToken) ++lag_[static_cast<std::size_t>(event.id.sample)];
   return !std::exchange(scheduled_, true);
 }
@@ -51,21 +57,49 @@ bool PendingRequest::LagsBehind(int sample) {
   return true;
 }
 
-void PendingRequest::Receive(runtime::Delivery& delivery) {
-  while (true) {
-    {
-      const base::MutexLock lock(mutex_);
-      taken_.clear();
-      if (mailbox_.empty() || done_) {
-        scheduled_ = false;
-        return;
-      }
-      taken_.swap(mailbox_);
-    }
+void PendingRequest::Receive(runtime::Delivery& delivery) noexcept {
+  try {
+    ReceiveAll(delivery);
+  } catch (const std::bad_alloc&) {
+    GiveUp(delivery);
+  }
+}
+
+void PendingRequest::ReceiveAll(runtime::Delivery& delivery) {
+  while (TakeMail()) {
     for (const Event& event : taken_) Take(event);
     for (Output& output : outputs_) HandOn(output, delivery);
-    if (ended_ == options_.samples) Complete(delivery);
+    if (ended_ == options_.samples) Complete(Assemble(), delivery);
   }
+}
+
+// False: there is none, and the next event has to schedule this again. Throws if some was lost.
+bool PendingRequest::TakeMail() {
+  const base::MutexLock lock(mutex_);
+  taken_.clear();
+  if (done_ || (mailbox_.empty() && !mail_lost_)) {
+    scheduled_ = false;
+    return false;
+  }
+  if (mail_lost_) throw std::bad_alloc();
+  taken_.swap(mailbox_);
+  return true;
+}
+
+// Memory has run out: completes with what there is, and if there is none for that either, with
+// nothing but the status.
+void PendingRequest::GiveUp(runtime::Delivery& delivery) {
+  status_ = base::NoMemory("no memory for the output");
+  for (Output& output : outputs_) output.sample.finish_reason = FinishReason::kError;
+  if (const auto owner = owner_.lock()) owner->End(id(), FinishReason::kError, status_);
+  Completion completion;
+  try {
+    completion = Assemble();
+  } catch (const std::bad_alloc&) {
+    completion.finish_reason = FinishReason::kError;
+    completion.status = base::Unshared(status_);
+  }
+  Complete(std::move(completion), delivery);
 }
 
 void PendingRequest::Take(const Event& event) {
@@ -74,7 +108,7 @@ void PendingRequest::Take(const Event& event) {
     timeline_.scheduled = event.timeline.scheduled;
     cached_tokens_ = event.cached_tokens;
   }
-  timeline_.queued = event.timeline.queued;
+  if (event.timeline.queued != Time()) timeline_.queued = event.timeline.queued;
   timeline_.preemptions = std::max(timeline_.preemptions, event.timeline.preemptions);
   if (timeline_.first_token == Time()) timeline_.first_token = event.timeline.first_token;
   if (output.ended) return;
@@ -164,8 +198,9 @@ void PendingRequest::Queue(Chunk chunk) {
   changed_.NotifyAll();
 }
 
-void PendingRequest::Complete(runtime::Delivery& delivery) {
+Completion PendingRequest::Assemble() {
   Completion completion;
+  completion.more.reserve(outputs_.size() - 1);
   timeline_.done = Clock::now();
   for (Output& output : outputs_) {
     completion.usage.completion_tokens += static_cast<int>(output.sample.token_ids.size());
@@ -181,6 +216,10 @@ void PendingRequest::Complete(runtime::Delivery& delivery) {
     if (last_token_ != Time())
       completion.timings.decode_s = Seconds(std::max(last_token_ - timeline_.first_token, {}));
   }
+  return completion;
+}
+
+void PendingRequest::Complete(Completion completion, runtime::Delivery& delivery) {
   const auto owner = owner_.lock();
   if (owner) owner->OnCompleted(id(), completion);
   const Completion* kept = nullptr;
@@ -228,7 +267,8 @@ void PendingRequest::Abandon() {
 void PendingRequest::Cancel() {
   if (done()) return;
   if (const auto owner = owner_.lock())
-    owner->End(id(), FinishReason::kCancelled, absl::CancelledError("cancelled by the host"));
+    owner->End(id(), FinishReason::kCancelled,
+               base::StatusOf(absl::StatusCode::kCancelled, "cancelled by the host"));
 }
 
 bool PendingRequest::done() const {

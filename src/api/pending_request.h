@@ -39,7 +39,8 @@ inline double Seconds(Time::duration duration) {
 class RequestOwner {
  public:
   virtual ~RequestOwner() = default;
-  virtual void End(runtime::RequestId request, FinishReason reason, const absl::Status& status) = 0;
+  virtual void End(runtime::RequestId request, FinishReason reason,
+                   const absl::Status& status) noexcept = 0;
   virtual void Drop(runtime::SampleId id) = 0;
   virtual void Resume(runtime::SampleId id) = 0;
   // The completion is there.
@@ -65,13 +66,14 @@ class PendingRequest final : public runtime::Recipient,
 
   // For the engine.
 
-  // Takes in what happened. Returns whether the request must be scheduled at the delivery.
-  bool Post(const runtime::Event& event);
+  // Takes in what happened. Returns whether the request must be scheduled at the delivery. An event
+  // that there is no memory for ends the request.
+  bool Post(const runtime::Event& event) noexcept;
   // Whether the consumer of a sample lags behind, so that the sample should pause. Resume follows.
   bool LagsBehind(int sample);
 
   // For a thread of the delivery.
-  void Receive(runtime::Delivery& delivery) override;
+  void Receive(runtime::Delivery& delivery) noexcept override;
 
   // For the host; see Handle.
   std::optional<Chunk> NextChunk(Time deadline);
@@ -96,6 +98,9 @@ class PendingRequest final : public runtime::Recipient,
     bool ended = false;
   };
 
+  void ReceiveAll(runtime::Delivery& delivery);
+  bool TakeMail();
+  void GiveUp(runtime::Delivery& delivery);
   void Take(const runtime::Event& event);
   void AddToken(Output& output, const runtime::Event& event);
   void EndSample(Output& output, FinishReason reason, const absl::Status& status);
@@ -105,7 +110,8 @@ class PendingRequest final : public runtime::Recipient,
   void Fail(const absl::Status& status);
   void CatchUp(int sample, int tokens);
   void Queue(Chunk chunk);
-  void Complete(runtime::Delivery& delivery);
+  Completion Assemble();
+  void Complete(Completion completion, runtime::Delivery& delivery);
   void LeaveHost(const Completion& completion, runtime::Delivery& delivery);
 
   // Constant after construction, but for the callbacks, which Receive uses and lets go in the end.
@@ -128,6 +134,7 @@ class PendingRequest final : public runtime::Recipient,
   mutable base::Mutex mutex_;
   base::Condition changed_;
   std::vector<runtime::Event> mailbox_ ABSL_GUARDED_BY(mutex_);
+  bool mail_lost_ ABSL_GUARDED_BY(mutex_) = false;  // there was no memory for an event
   bool scheduled_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<int> lag_ ABSL_GUARDED_BY(mutex_);  // tokens of each sample, not handed on yet
   std::vector<bool> paused_ ABSL_GUARDED_BY(mutex_);

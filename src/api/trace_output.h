@@ -5,6 +5,7 @@
 #define CODEGEN_API_TRACE_OUTPUT_H_
 
 #include <absl/base/thread_annotations.h>
+#include <absl/functional/function_ref.h>
 
 #include <functional>
 #include <memory>
@@ -24,13 +25,16 @@ class TraceOutput final : public runtime::Recipient,
  public:
   explicit TraceOutput(std::function<void(std::string_view)> sink) : sink_(std::move(sink)) {}
 
-  // From any thread.
-  void Post(std::string event, runtime::Delivery& delivery);
+  // Hands on what `make` returns, unless there is no memory for it. From any thread.
+  void Post(absl::FunctionRef<std::vector<std::string>()> make,
+            runtime::Delivery& delivery) noexcept;
 
-  void Receive(runtime::Delivery& delivery) override;
+  void Receive(runtime::Delivery& delivery) noexcept override;
 
  private:
   static constexpr std::size_t kMostEvents = 1 << 16;
+
+  void Append(std::vector<std::string> events, runtime::Delivery& delivery);
 
   const std::function<void(std::string_view)> sink_;
 

@@ -8,11 +8,14 @@
 
 #include <absl/status/status.h>
 
+#include "base/no_memory.h"
+
 namespace codegen::base {
 
-// Returns `status` without payloads, sharing nothing with it.
-inline absl::Status Unshared(const absl::Status& status) {
-  return {status.code(), status.message()};
+// Returns `status` without payloads, sharing nothing with it; without its message if there is no
+// memory for it.
+inline absl::Status Unshared(const absl::Status& status) noexcept {
+  return StatusOf(status.code(), status.message());
 }
 
 }  // namespace codegen::base

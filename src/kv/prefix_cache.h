@@ -23,13 +23,12 @@
 #ifndef CODEGEN_KV_PREFIX_CACHE_H_
 #define CODEGEN_KV_PREFIX_CACHE_H_
 
-#include <absl/container/node_hash_map.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <span>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "codegen/request.h"
@@ -96,7 +95,7 @@ class PrefixCache {
     int entries = 0;
     BlockList idle = {};  // in order of going idle; through salt_links_
   };
-  using Salts = absl::node_hash_map<std::string, Salt>;
+  using Salts = std::unordered_map<std::string, Salt>;
 
   struct Entry {
     EntryId id = kNoEntry;  // kNoEntry: the block is not kept

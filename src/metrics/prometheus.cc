@@ -112,9 +112,9 @@ void AddGauges(const Metrics& metrics, PrometheusPage& page) {
 void AddCounters(const Metrics& metrics, PrometheusPage& page) {
   page.Counter("codegen:requests_accepted_total", "Requests accepted.", metrics.requests_accepted);
   page.Counter("codegen:requests_refused_total", "Requests refused.", metrics.requests_refused);
-  page.Counter("vllm:prompt_tokens_total", "Prompt tokens of the requests that ended.",
+  page.Counter("vllm:prompt_tokens_total", "Tokens of the prompts computed so far.",
                metrics.prompt_tokens);
-  page.Counter("vllm:generation_tokens_total", "Tokens generated for the requests that ended.",
+  page.Counter("vllm:generation_tokens_total", "Tokens generated so far.",
                metrics.generation_tokens);
   page.Counter("vllm:prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.",
                metrics.prefix_cache_queries);

@@ -69,8 +69,6 @@ void ObserveSpan(Time from, Time to, Histogram& histogram) {
   Observe(std::chrono::duration<double>(to - from).count(), histogram);
 }
 
-std::uint64_t Counted(int number) { return static_cast<std::uint64_t>(number); }
-
 }  // namespace
 
 Recorder::Recorder() : metrics_(NothingYet()) {}
@@ -83,17 +81,6 @@ void Recorder::Accepted() {
 void Recorder::Refused() {
   base::MutexLock lock(mutex_);
   ++metrics_.requests_refused;
-}
-
-void Recorder::Preempted() {
-  base::MutexLock lock(mutex_);
-  ++metrics_.preemptions;
-}
-
-void Recorder::PromptLookedUp(int tokens, int hits) {
-  base::MutexLock lock(mutex_);
-  metrics_.prefix_cache_queries += Counted(tokens);
-  metrics_.prefix_cache_hits += Counted(hits);
 }
 
 void Recorder::FirstToken(const Timeline& timeline) {
@@ -111,8 +98,6 @@ void Recorder::Token(double seconds_since_last) {
 void Recorder::Finished(const Ending& ending) {
   base::MutexLock lock(mutex_);
   ++metrics_.requests_finished[static_cast<std::size_t>(ending.reason)];
-  metrics_.prompt_tokens += Counted(ending.prompt_tokens);
-  metrics_.generation_tokens += Counted(ending.completion_tokens);
   ObserveSpan(ending.timeline.queued, ending.timeline.done, metrics_.end_to_end);
   ObserveSpan(ending.timeline.first_token, ending.timeline.done, metrics_.decode_time);
 }
@@ -123,6 +108,11 @@ void Recorder::Step(const StepRecord& step) {
   Observe(step.seconds, metrics_.step_time);
   Observe(step.rows, metrics_.step_rows);
   Observe(step.samples, metrics_.batch_size);
+  metrics_.preemptions = step.totals.preemptions;
+  metrics_.prefix_cache_queries = step.totals.looked_up_tokens;
+  metrics_.prefix_cache_hits = step.totals.found_tokens;
+  metrics_.prompt_tokens = step.totals.prompt_tokens;
+  metrics_.generation_tokens = step.totals.drawn_tokens;
   Show(step.load);
 }
 

@@ -14,6 +14,8 @@
 
 #include <absl/base/thread_annotations.h>
 
+#include <cstdint>
+
 #include "base/mutex.h"
 #include "codegen/metrics.h"
 #include "codegen/request.h"
@@ -29,20 +31,28 @@ struct Load {
   int blocks_cached = 0;  // of them, kept for their prefix alone
 };
 
+// What an engine has done since it began.
+struct Totals {
+  std::uint64_t preemptions = 0;
+  std::uint64_t looked_up_tokens = 0;  // of prompts, in the prefix cache
+  std::uint64_t found_tokens = 0;
+  std::uint64_t prompt_tokens = 0;  // of the prompts whose first token is drawn
+  std::uint64_t drawn_tokens = 0;
+};
+
 // One step of the device.
 struct StepRecord {
   double seconds = 0;
   int rows = 0;     // tokens computed
   int samples = 0;  // that they belong to
   Load load = {};
+  Totals totals = {};
 };
 
 // How a request ended.
 struct Ending {
   FinishReason reason = FinishReason::kStop;
   Timeline timeline = {};
-  int prompt_tokens = 0;
-  int completion_tokens = 0;  // of all its samples
 };
 
 // Safe to use from several threads. Times are taken from the timelines alone; spans one end of
@@ -53,10 +63,6 @@ class Recorder {
 
   void Accepted();
   void Refused();
-  void Preempted();
-
-  // `tokens` of a prompt were looked up in the prefix cache, and `hits` of them found.
-  void PromptLookedUp(int tokens, int hits);
 
   // The first token of a request was drawn.
   void FirstToken(const Timeline& timeline);
@@ -65,7 +71,8 @@ class Recorder {
   // Called once for every request that was accepted.
   void Finished(const Ending& ending);
 
-  // A step was completed; its load is what the gauges show from now on.
+  // A step was completed; its load is what the gauges show from now on, its totals are what the
+  // counters have grown to.
   void Step(const StepRecord& step);
   // The load changed without a step. An engine that runs out of work says so here, for the gauges
   // would show its last step for ever.

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/delivery.h"
 
-#include <system_error>
+#include <exception>
 #include <thread>
 #include <utility>
+
+#include "base/no_memory.h"
 
 namespace codegen::runtime {
 namespace {
@@ -21,16 +23,21 @@ thread_local const Delivery* own_delivery = nullptr;
 absl::StatusOr<std::shared_ptr<Delivery>> Delivery::Create() {
   std::shared_ptr<Delivery> delivery(new Delivery);
   const base::MutexLock lock(delivery->mutex_);
-  if (!delivery->StartThread())
-    return absl::ResourceExhaustedError("the system refuses a thread for callbacks");
+  if (!delivery->StartThread()) return base::NoMemory("the system refuses a thread for callbacks");
   return delivery;
+}
+
+// One after the other: a queue that lets go of itself would recurse.
+Delivery::~Delivery() {
+  const base::MutexLock lock(mutex_);
+  while (first_) TakeFirst();
 }
 
 // A thread shares the delivery, so that one whose callback never returns can be left behind.
 bool Delivery::StartThread() {
   try {
     std::thread([self = shared_from_this()] { self->Run(); }).detach();
-  } catch (const std::system_error&) {
+  } catch (const std::exception&) {  // std::system_error or std::bad_alloc
     return false;
   }
   ++threads_;
@@ -39,7 +46,9 @@ bool Delivery::StartThread() {
 
 void Delivery::Schedule(std::shared_ptr<Recipient> recipient) {
   const base::MutexLock lock(mutex_);
-  queue_.push_back(std::move(recipient));
+  Recipient* const last = recipient.get();
+  (first_ ? last_->next_ : first_) = std::move(recipient);
+  last_ = last;
   changed_.NotifyOne();
 }
 
@@ -52,7 +61,7 @@ void Delivery::Run() {
 // Blocks until something is scheduled. Null: the thread is not needed any more.
 std::shared_ptr<Recipient> Delivery::Next() {
   const base::MutexLock lock(mutex_);
-  while (queue_.empty()) {
+  while (!first_) {
     if (stop_ || threads_ - away_ > kIdleThreads) {
       --threads_;
       stopped_.NotifyAll();
@@ -60,9 +69,13 @@ std::shared_ptr<Recipient> Delivery::Next() {
     }
     changed_.Wait(mutex_);
   }
-  std::shared_ptr<Recipient> next = std::move(queue_.front());
-  queue_.pop_front();
-  return next;
+  return TakeFirst();
+}
+
+std::shared_ptr<Recipient> Delivery::TakeFirst() {
+  std::shared_ptr<Recipient> first = std::move(first_);
+  first_ = std::move(first->next_);
+  return first;
 }
 
 Delivery::Away::Away(Delivery& delivery) : delivery_(delivery) {

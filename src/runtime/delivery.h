@@ -12,7 +12,6 @@
 #include <absl/base/thread_annotations.h>
 #include <absl/status/statusor.h>
 
-#include <deque>
 #include <memory>
 
 #include "base/mutex.h"
@@ -26,8 +25,11 @@ class Delivery;
 class Recipient {
  public:
   virtual ~Recipient() = default;
-  // Must not throw.
-  virtual void Receive(Delivery& delivery) = 0;
+  virtual void Receive(Delivery& delivery) noexcept = 0;
+
+ private:
+  friend class Delivery;
+  std::shared_ptr<Recipient> next_;  // in the delivery's queue: it needs no memory of its own
 };
 
 // All methods may be called from any thread.
@@ -35,9 +37,9 @@ class Delivery : public std::enable_shared_from_this<Delivery> {
  public:
   // Errors: RESOURCE_EXHAUSTED if the first thread cannot be had; further ones are done without.
   static absl::StatusOr<std::shared_ptr<Delivery>> Create();
-  ~Delivery() = default;
+  ~Delivery();
 
-  // Requires: `recipient` is not scheduled already, or running.
+  // Requires: `recipient` is not scheduled already, or running. Needs no memory.
   void Schedule(std::shared_ptr<Recipient> recipient);
 
   // Around every call into the host, on a thread of the delivery.
@@ -65,11 +67,13 @@ class Delivery : public std::enable_shared_from_this<Delivery> {
   bool StartThread() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Run();
   std::shared_ptr<Recipient> Next();
+  std::shared_ptr<Recipient> TakeFirst() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   base::Mutex mutex_;
   base::Condition changed_;  // something is scheduled, or it is time to stop
   base::Condition stopped_;  // a thread has ended
-  std::deque<std::shared_ptr<Recipient>> queue_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<Recipient> first_ ABSL_GUARDED_BY(mutex_);  // of the queue; null: empty
+  Recipient* last_ ABSL_GUARDED_BY(mutex_) = nullptr;
   int threads_ ABSL_GUARDED_BY(mutex_) = 0;
   int away_ ABSL_GUARDED_BY(mutex_) = 0;  // of them, those in the host
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;

@@ -2,13 +2,13 @@
 #include "runtime/engine.h"
 
 #include <absl/functional/function_ref.h>
-#include <fmt/format.h>
 
 #include <exception>
-#include <string>
+#include <new>
 #include <utility>
 
 #include "base/check.h"
+#include "base/no_memory.h"
 #include "base/unshared.h"
 
 namespace codegen::runtime {
@@ -20,10 +20,12 @@ using Clock = std::chrono::steady_clock;
 absl::Status Guarded(absl::FunctionRef<absl::Status()> work) {
   try {
     return work();
+  } catch (const std::bad_alloc&) {
+    return base::NoMemory("no memory for a step");
   } catch (const std::exception& error) {
-    return absl::InternalError(error.what());
+    return base::StatusOf(absl::StatusCode::kInternal, error.what());
   } catch (...) {
-    return absl::InternalError("something was thrown that is no exception");
+    return base::StatusOf(absl::StatusCode::kInternal, "something was thrown that is no exception");
   }
 }
 
@@ -47,18 +49,20 @@ bool Engine::Post(Command command) {
 void Engine::Stop(FinishReason reason, const absl::Status& status) {
   const base::MutexLock lock(mutex_);
   if (stop_ || ended_) return;
-  posted_.emplace_back([reason, own = base::Unshared(status)](Scheduler& scheduler) {
-    scheduler.EndAll(reason, own);
-  });
   stop_ = true;
+  stop_reason_ = reason;
+  stop_status_ = base::Unshared(status);
   changed_.NotifyOne();
 }
 
 void Engine::Run() {
   const absl::Status status = Guarded([this] { return Loop(); });
   if (status.ok()) return;
-  EndAll(FinishReason::kError, absl::UnavailableError(fmt::format("the engine failed: {}",
-                                                                  std::string(status.message()))));
+  {
+    const base::MutexLock lock(mutex_);
+    ended_ = true;
+    posted_.clear();
+  }
   listener_.OnFailure(status);
 }
 
@@ -84,15 +88,18 @@ bool Engine::TakeCommands() {
   bool stop = false;
   {
     const base::MutexLock lock(mutex_);
-    while (idle_ && posted_.empty() && Clock::now() < wake_up_) changed_.Wait(mutex_, wake_up_);
+    while (idle_ && posted_.empty() && !stop_ && Clock::now() < wake_up_)
+      changed_.Wait(mutex_, wake_up_);
     taken_.swap(posted_);
     stop = stop_;
     ended_ = stop;
   }
   for (const Command& command : taken_) command(scheduler_);
   taken_.clear();
-  if (stop) PassOnEvents();
-  return !stop;
+  if (!stop) return true;
+  scheduler_.EndAll(stop_reason_, stop_status_);
+  PassOnEvents();
+  return false;
 }
 
 absl::Status Engine::Step(const StepPlan& plan) {
@@ -116,19 +123,6 @@ void Engine::PassOnEvents() {
   if (scheduler_.events().empty()) return;
   listener_.OnEvents(scheduler_.events(), scheduler_);
   scheduler_.ClearEvents();
-}
-
-// After a failure: what was posted meanwhile is told the same.
-void Engine::EndAll(FinishReason reason, const absl::Status& status) {
-  {
-    const base::MutexLock lock(mutex_);
-    taken_.swap(posted_);
-    ended_ = true;
-  }
-  for (const Command& command : taken_) command(scheduler_);
-  taken_.clear();
-  scheduler_.EndAll(reason, status);
-  PassOnEvents();
 }
 
 }  // namespace codegen::runtime

@@ -41,7 +41,8 @@ class EngineListener {
   virtual void OnStepEnd(const StepReport& report, const Scheduler& scheduler) = 0;
   // Nothing can run until something is posted or the time comes.
   virtual void OnIdle(const Scheduler& scheduler) = 0;
-  // The device has failed and the engine ends. Everything had its end event before.
+  // The device has failed, or memory has run out, and the engine ends. What lives hears no more of
+  // it: the scheduler may be halfway through something.
   virtual void OnFailure(const absl::Status& status) = 0;
 };
 
@@ -72,7 +73,6 @@ class Engine {
   bool TakeCommands();
   absl::Status Step(const StepPlan& plan);
   void PassOnEvents();
-  void EndAll(FinishReason reason, const absl::Status& status);
 
   // Used by Run alone.
   Scheduler scheduler_;
@@ -87,6 +87,8 @@ class Engine {
   base::Condition changed_;  // something was posted
   std::vector<Command> posted_ ABSL_GUARDED_BY(mutex_);
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+  FinishReason stop_reason_ = FinishReason::kCancelled;  // constant once stop_
+  absl::Status stop_status_;                             // the same
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

@@ -386,11 +386,14 @@ void Scheduler::Draw(Sequence& sequence, TokenId token) {
   }
   const bool first = sequence.drawn() == 0;
   if (first) sequence.timeline.first_token = now_;
+  if (first && sequence.id.sample == 0)
+    counters_.prompt_tokens += static_cast<std::int64_t>(job.prompt.size());
   if (Contains(job.stop_tokens, token)) return EndSequence(sequence, FinishReason::kStop, {});
   if (Contains(job.end_of_text, token)) return EndSequence(sequence, FinishReason::kEos, {});
 
   deadlines_.erase({DeadlineOf(sequence), sequence.id});
   sequence.tokens.push_back(token);
+  ++counters_.drawn_tokens;
   if (DeadlineOf(sequence) != Time::max()) deadlines_.emplace(DeadlineOf(sequence), sequence.id);
   Emit(sequence, {.kind = Event::Kind::kToken,
                   .token = token,

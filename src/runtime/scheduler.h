@@ -30,7 +30,6 @@
 #ifndef CODEGEN_RUNTIME_SCHEDULER_H_
 #define CODEGEN_RUNTIME_SCHEDULER_H_
 
-#include <absl/container/flat_hash_map.h>
 #include <absl/status/status.h>
 
 #include <cstdint>
@@ -38,6 +37,7 @@
 #include <memory>
 #include <set>
 #include <span>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -65,6 +65,8 @@ struct SchedulerCounters {
   std::int64_t preemptions = 0;
   std::int64_t looked_up_tokens = 0;  // of prompts, in the prefix cache
   std::int64_t found_tokens = 0;
+  std::int64_t prompt_tokens = 0;  // of the prompts whose first token is drawn
+  std::int64_t drawn_tokens = 0;
 };
 
 // Plan and Apply alternate; everything else may be called between and after them. Not safe for
@@ -155,7 +157,8 @@ class Scheduler {
 
   SchedulerOptions options_;
   kv::PagedMemory memory_;
-  absl::flat_hash_map<RequestId, std::vector<std::unique_ptr<Sequence>>> requests_;
+  // Not one of Abseil's maps: those are lost when growing finds no memory.
+  std::unordered_map<RequestId, std::vector<std::unique_ptr<Sequence>>> requests_;
   Time now_ = {};                               // of the last Plan or Apply
   std::map<int, Line> waiting_;                 // by urgency; no empty line
   std::set<std::pair<Time, SampleId>> ageing_;  // when each that waits will have aged

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/watchdog.h"
 
-#include <system_error>
+#include <exception>
 #include <utility>
+
+#include "base/no_memory.h"
 
 namespace codegen::runtime {
 namespace {
@@ -16,8 +18,8 @@ absl::StatusOr<std::unique_ptr<Watchdog>> Watchdog::Create(Time::duration timeou
   std::unique_ptr<Watchdog> watchdog(new Watchdog(timeout, std::move(bark)));
   try {
     watchdog->thread_ = std::thread([watchdog = watchdog.get()] { watchdog->Run(); });
-  } catch (const std::system_error&) {
-    return absl::ResourceExhaustedError("the system refuses a thread for the watchdog");
+  } catch (const std::exception&) {  // std::system_error or std::bad_alloc
+    return base::NoMemory("the system refuses a thread for the watchdog");
   }
   return watchdog;
 }

@@ -75,6 +75,43 @@ TEST(BatcherInAHost, L16SignalsDoNotDisturb) {
   ::sigaction(SIGUSR1, &before, nullptr);
 }
 
+// Whatever becomes of what callbacks hand on, the request is done for whoever asks the handle.
+TEST(BatcherInAHost, L19ACompletionIsMarkedThoughTheHostDropsItsTasks) {
+  const Model model = testing::TinyModel();
+  const auto batcher = NewBatcher(model);
+  std::vector<std::function<void()>> tasks;  // of an executor that is shut down
+  const auto drop = [&tasks](auto task) {
+    tasks.emplace_back(std::move(task));
+    tasks.clear();
+  };
+  std::atomic<int> ran = 0;
+  absl::StatusOr<Handle> handle = batcher->Submit(
+      Endless(20), {.on_chunk =
+                        [&](const Chunk&) {
+                          drop([&ran] { ++ran; });
+                          return Next::kContinue;
+                        },
+                    .on_done = [&](const Completion&) { drop([&ran] { ++ran; }); }});
+
+  EXPECT_EQ(handle->Wait().token_ids, Alone(model, Endless(20)));
+  EXPECT_EQ(batcher->Drain(Time::max()), absl::OkStatus());
+  EXPECT_EQ(ran, 0);
+}
+
+TEST(BatcherInAHost, L19WaitingForACallbackThatNeverReturnsEndsAtItsDeadline) {
+  testing::Gate gate;
+  const auto batcher = NewBatcher(testing::TinyModel());
+  absl::StatusOr<Handle> handle = batcher->Submit(Endless(20), {.on_chunk = [&](const Chunk&) {
+                                                    gate.Wait();
+                                                    return Next::kContinue;
+                                                  }});
+
+  const Time deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
+  EXPECT_EQ(handle->Wait(deadline), nullptr);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(batcher->Drain(deadline)));
+  gate.Open();
+}
+
 TEST(BatcherInAHost, L18AThreadWithASmallStackIsEnough) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "sanitizers make stack frames larger";

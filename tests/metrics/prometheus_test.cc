@@ -237,10 +237,10 @@ codegen:requests_accepted_total 40
 # HELP codegen:requests_refused_total Requests refused.
 # TYPE codegen:requests_refused_total counter
 codegen:requests_refused_total 4
-# HELP vllm:prompt_tokens_total Prompt tokens of the requests that ended.
+# HELP vllm:prompt_tokens_total Tokens of the prompts computed so far.
 # TYPE vllm:prompt_tokens_total counter
 vllm:prompt_tokens_total 1000
-# HELP vllm:generation_tokens_total Tokens generated for the requests that ended.
+# HELP vllm:generation_tokens_total Tokens generated so far.
 # TYPE vllm:generation_tokens_total counter
 vllm:generation_tokens_total 2000
 # HELP vllm:prefix_cache_queries_total Prompt tokens looked up in the prefix cache.

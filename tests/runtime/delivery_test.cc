@@ -19,7 +19,7 @@ using Clock = std::chrono::steady_clock;
 class Work final : public Recipient {
  public:
   explicit Work(std::function<void(Delivery&)> work) : work_(std::move(work)) {}
-  void Receive(Delivery& delivery) override { work_(delivery); }
+  void Receive(Delivery& delivery) noexcept override { work_(delivery); }
 
  private:
   const std::function<void(Delivery&)> work_;
