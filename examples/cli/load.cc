@@ -30,6 +30,7 @@ absl::StatusOr<LoadedModel> LoadModel(const Flags& flags) {
   codegen::LoadOptions options = flags.load;
   options.progress = [&bar](const codegen::LoadProgress& progress) {
     bar.Show(static_cast<double>(progress.bytes_done) / static_cast<double>(progress.bytes_total));
+    return codegen::Next::kContinue;
   };
   absl::StatusOr<codegen::Model> model = flags.dummy_weights.empty()
                                              ? codegen::Model::Load(flags.model, options)

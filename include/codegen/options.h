@@ -120,6 +120,9 @@ struct Device {
   static constexpr Device Cpu() { return {}; }
 };
 
+// What a callback wants next.
+enum class Next { kContinue, kCancel };
+
 struct LoadProgress {
   std::int64_t bytes_done = 0;
   std::int64_t bytes_total = 0;
@@ -163,8 +166,9 @@ struct LoadOptions {
   FileFormats formats = {};
   // Refuse weights that hold NaN or infinity (DATA_LOSS naming the tensor).
   bool check_finite = true;
-  // Called on the loading thread after each tensor. Must not throw.
-  std::function<void(const LoadProgress&)> progress = {};
+  // Called on the loading thread after each matrix. kCancel ends the load with CANCELLED, an
+  // exception with UNKNOWN, and either frees everything.
+  std::function<Next(const LoadProgress&)> progress = {};
 };
 
 struct SessionOptions {

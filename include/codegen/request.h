@@ -14,6 +14,8 @@
 #include <string>
 #include <vector>
 
+#include "codegen/options.h"
+
 namespace codegen {
 
 // The only clock of the library: steady, so that setting the time of day changes nothing.
@@ -88,9 +90,6 @@ struct Request {
   // most Limits::cache_salt_bytes.
   std::string cache_salt = {};
 };
-
-// What a callback wants next.
-enum class Next { kContinue, kCancel };
 
 // Why a completion ended.
 enum class FinishReason {

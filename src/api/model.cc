@@ -135,17 +135,29 @@ void DescribeVocabulary(Model::State& state) {
   state.info.family = model::FamilyName(state.config, state.info.tokenizer);
 }
 
-std::function<void(std::int64_t)> ProgressOf(const LoadOptions& options,
-                                             const model::MemoryPlan& memory,
-                                             std::int64_t bytes_total) {
+// Tells the host how far the load is, and hears whether it is to go on.
+absl::Status Report(const LoadOptions& options, const LoadProgress& progress) {
+  try {
+    if (options.progress(progress) == Next::kContinue) return absl::OkStatus();
+  } catch (const std::exception& error) {
+    return absl::UnknownError(fmt::format("LoadOptions::progress threw: {}", error.what()));
+  } catch (...) {
+    return absl::UnknownError("LoadOptions::progress threw");
+  }
+  return absl::CancelledError("LoadOptions::progress returned kCancel");
+}
+
+std::function<absl::Status(std::int64_t)> ProgressOf(const LoadOptions& options,
+                                                     const model::MemoryPlan& memory,
+                                                     std::int64_t bytes_total) {
   if (!options.progress) return {};
   return [&options, elements = memory.matrix_elements, bytes_total,
           done = std::int64_t{0}](std::int64_t more) mutable {
     done += more;
     const double share = static_cast<double>(done) / static_cast<double>(elements);
-    options.progress(
-        {.bytes_done = static_cast<std::int64_t>(share * static_cast<double>(bytes_total)),
-         .bytes_total = bytes_total});
+    return Report(
+        options, {.bytes_done = static_cast<std::int64_t>(share * static_cast<double>(bytes_total)),
+                  .bytes_total = bytes_total});
   };
 }
 

@@ -23,8 +23,8 @@ namespace codegen::model {
 struct LoadPlan {
   ModelConfig config = {};
   WantedFormats formats = {};
-  std::function<void(std::int64_t elements)> on_tensor =
-      {};                                 // may be empty; called after each matrix
+  // May be empty; called after each matrix, and ends the load if it fails.
+  std::function<absl::Status(std::int64_t elements)> on_tensor = {};
   std::vector<TokenId> calibration = {};  // of CalibratedLoader; empty: as Loader does
 };
 
@@ -122,14 +122,14 @@ class Loader {
   absl::StatusOr<typename D::Embedding> Embedding(const ExpectedTensor& tensor) {
     CODEGEN_ASSIGN_OR_RETURN(const backend::MatrixSource source, Open(tensor));
     CODEGEN_ASSIGN_OR_RETURN(auto embedding, maker_.MakeEmbedding(source, Format(tensor)));
-    Report(source);
+    CODEGEN_RETURN_IF_ERROR(Report(source));
     return embedding;
   }
 
   absl::StatusOr<typename D::Weight> Weight(const backend::MatrixSource& source,
                                             std::span<const float> bias, WeightFormat format) {
     CODEGEN_ASSIGN_OR_RETURN(auto weight, maker_.MakeWeight(source, bias, format));
-    Report(source);
+    CODEGEN_RETURN_IF_ERROR(Report(source));
     return weight;
   }
 
@@ -152,8 +152,8 @@ class Loader {
     return Weight(Stacked(std::move(parts)), {}, format);
   }
 
-  void Report(const backend::MatrixSource& source) const {
-    if (plan_.on_tensor) plan_.on_tensor(source.rows * source.columns);
+  absl::Status Report(const backend::MatrixSource& source) const {
+    return plan_.on_tensor ? plan_.on_tensor(source.rows * source.columns) : absl::OkStatus();
   }
 
   Maker& maker_;

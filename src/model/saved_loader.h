@@ -29,8 +29,8 @@ namespace codegen::model {
 struct SavedPlan {
   ModelConfig config = {};
   RowInspector::Finite finite = RowInspector::Finite::kRequire;
-  std::function<void(std::int64_t elements)> on_tensor =
-      {};  // may be empty; called after each matrix
+  // May be empty; called after each matrix, and ends the load if it fails.
+  std::function<absl::Status(std::int64_t elements)> on_tensor = {};
 };
 
 // Errors: INVALID_ARGUMENT naming the tensor, what was expected and what was found.
@@ -103,7 +103,7 @@ class SavedLoader {
                             part);
           }));
           if (kIsMatrix<Object> && plan_.on_tensor)
-            plan_.on_tensor(entry.outline.rows * entry.outline.columns);
+            return plan_.on_tensor(entry.outline.rows * entry.outline.columns);
           return absl::OkStatus();
         });
   }

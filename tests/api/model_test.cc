@@ -5,10 +5,14 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <functional>
 #include <limits>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "api/tiny_models.h"
 #include "codegen/benchmark.h"
 #include "codegen/session.h"
 #include "codegen/version.h"
@@ -19,6 +23,7 @@ namespace codegen {
 namespace {
 
 using ::testing::HasSubstr;
+using testing::Keep;
 using testing::SafetensorsFile;
 using testing::SineTensors;
 using testing::StoredTensors;
@@ -90,14 +95,45 @@ TEST(Model, ReportsProgressUpToTheEnd) {
   TempFolder folder;
   WriteSineFolder(folder);
   std::vector<LoadProgress> reports;
-  const auto model =
-      Model::Load(folder.path(),
-                  {.threads = 1, .progress = [&](const LoadProgress& p) { reports.push_back(p); }});
+  const auto model = Model::Load(folder.path(), {.threads = 1, .progress = Keep(reports)});
 
   ASSERT_TRUE(model.ok());
   ASSERT_FALSE(reports.empty());
   EXPECT_EQ(reports.back().bytes_done, reports.back().bytes_total);
   EXPECT_EQ(reports.back().bytes_total, model->info().weight_bytes);
+}
+
+TEST(Model, L20ALoadCanBeCancelledAfterEveryMatrix) {
+  TempFolder folder;
+  WriteSineFolder(folder);
+  TempFolder saved;
+  ASSERT_TRUE(Model::Load(folder.path(), {.threads = 1})->Save(saved.path()).ok());
+  for (const std::string& path : {folder.path(), saved.path()}) {
+    std::vector<LoadProgress> all;
+    ASSERT_TRUE(Model::Load(path, {.threads = 1, .progress = Keep(all)}).ok());
+    for (std::size_t last = 1; last <= all.size(); ++last) {
+      std::size_t reports = 0;
+      const auto cancel = [&](const LoadProgress&) {
+        return ++reports == last ? Next::kCancel : Next::kContinue;
+      };
+
+      const absl::Status status = Model::Load(path, {.threads = 1, .progress = cancel}).status();
+
+      EXPECT_TRUE(absl::IsCancelled(status)) << status;
+      EXPECT_EQ(reports, last) << "it went on";
+    }
+  }
+}
+
+TEST(Model, L20AProgressThatThrowsEndsTheLoad) {
+  TempFolder folder;
+  WriteSineFolder(folder);
+  const auto load = [&](std::function<Next(const LoadProgress&)> progress) {
+    return Model::Load(folder.path(), {.threads = 1, .progress = std::move(progress)}).status();
+  };
+  EXPECT_EQ(load([](const LoadProgress&) -> Next { throw std::runtime_error("enough"); }),
+            absl::UnknownError("LoadOptions::progress threw: enough"));
+  EXPECT_TRUE(absl::IsUnknown(load([](const LoadProgress&) -> Next { throw 42; })));
 }
 
 TEST(Model, C01SaysWhenTheFolderHasNoConfig) {

@@ -13,6 +13,7 @@
 #include <tuple>
 #include <vector>
 
+#include "api/tiny_models.h"
 #include "base/file.h"
 #include "codegen/model.h"
 #include "codegen/session.h"
@@ -25,6 +26,7 @@ namespace {
 
 using ::testing::Combine;
 using testing::IsOk;
+using testing::Keep;
 using testing::StatusIs;
 using testing::TempFolder;
 using testing::TinyCodeGen;
@@ -170,8 +172,7 @@ TEST(Save, ReportsProgressOfTheSavedModel) {
   ASSERT_THAT(Model::Load(folder->path(), {.weights = kInt4})->Save(saved.path()), IsOk());
   std::vector<LoadProgress> reports;
 
-  const auto model =
-      Model::Load(saved.path(), {.progress = [&](const LoadProgress& p) { reports.push_back(p); }});
+  const auto model = Model::Load(saved.path(), {.progress = Keep(reports)});
 
   ASSERT_THAT(model, IsOk());
   ASSERT_FALSE(reports.empty());

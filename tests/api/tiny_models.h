@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <utility>
+#include <vector>
 
 #include "codegen/model.h"
 #include "support/shared_files.h"
@@ -19,6 +20,14 @@ inline Model TinyModel(int eos = 12, int threads = 1) {
   absl::StatusOr<Model> model = Model::Load(folder.path(), {.threads = threads});
   EXPECT_TRUE(model.ok()) << model.status();
   return *std::move(model);
+}
+
+// For LoadOptions::progress.
+inline auto Keep(std::vector<LoadProgress>& reports) {
+  return [&reports](const LoadProgress& progress) {
+    reports.push_back(progress);
+    return Next::kContinue;
+  };
 }
 
 inline const Model& ShippedTinyModel() {
