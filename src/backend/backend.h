@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "backend/rows.h"
@@ -46,14 +47,29 @@ struct Heads {
   float rotary_base = 10000.0F;  // angle of pair i at position p: p * base^(-2i / rotary_dim)
 };
 
-// Where the elements of a matrix come from while a Device lays it out in its own way. `read` writes
-// rows [first, first + count) as float32 [count, columns] and may be called from several threads at
-// once.
+// Writes rows [first, first + count) of a matrix to `out` [count, columns]. May be called from
+// several threads at once.
+template <class Element>
+using ReadRows =
+    std::function<absl::Status(std::int64_t first, std::int64_t count, std::span<Element> out)>;
+
+// Where the elements of a matrix come from while a Device lays it out in its own way.
 struct MatrixSource {
   std::int64_t rows = 0;
   std::int64_t columns = 0;
-  std::function<absl::Status(std::int64_t first, std::int64_t count, std::span<float> out)> read =
-      {};
+  ReadRows<float> read = {};  // as float32
+  // Where it is not empty: the same as the bits of `stored`, which is kF16 or kBf16, for devices
+  // that widen as they lay out. A row is read in one of the two ways.
+  ReadRows<std::uint16_t> read_stored = {};
+  WeightFormat stored = WeightFormat::kF32;
+
+  // The source whose ways of reading are those that wrap(way) makes of this one's.
+  template <class Wrap>
+  MatrixSource Wrapped(const Wrap& wrap) && {
+    read = wrap(std::move(read));
+    if (read_stored) read_stored = wrap(std::move(read_stored));
+    return std::move(*this);
+  }
 };
 
 // A Device makes and owns memory. Tensor: activations [rows <= capacity, columns]. Weight: a matrix

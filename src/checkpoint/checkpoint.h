@@ -24,18 +24,22 @@
 
 namespace codegen::checkpoint {
 
-// Reads rows of one rank-1 or rank-2 tensor as float32 (a rank-1 tensor is one row). Rows of a
-// contiguous tensor are read from the file as they are asked for; the storage of a transposed one
+// Reads rows of one rank-1 or rank-2 tensor (a rank-1 tensor is one row). Rows of a contiguous
+// tensor are read from the file as they are asked for; the storage of a transposed one
 // is read whole on creation. Safe for concurrent use.
 class RowReader {
  public:
   virtual ~RowReader() = default;
   virtual std::int64_t rows() const = 0;
   virtual std::int64_t columns() const = 0;
-  // Writes rows [first, first + count) to `out` [count, columns].
+  virtual tensor::DType dtype() const = 0;  // F32, F16 or BF16
+  // Writes rows [first, first + count) to `out` [count, columns] as float32.
   // Requires: 0 <= first, first + count <= rows(), out.size() == count * columns().
   // Errors: DATA_LOSS if the file ends early or changed.
   virtual absl::Status Read(std::int64_t first, std::int64_t count, std::span<float> out) const = 0;
+  // The same, but the bits of dtype(). Requires: it is not F32.
+  virtual absl::Status ReadStored(std::int64_t first, std::int64_t count,
+                                  std::span<std::uint16_t> out) const = 0;
 };
 
 // An open folder. Immutable; safe for concurrent use.

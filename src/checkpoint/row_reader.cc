@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Reading rows as float32, the hot loop of loading: some 700 MB for the smallest published model,
-// 32 GB for the largest.
+// Reading rows as they are stored, which is what loading does where it can, or as float32: some 700
+// MB for the smallest published model, 32 GB for the largest.
 //
 // Contiguous rows need no buffer. The n 16-bit elements of a piece are read into the upper half of
 // the n floats they become, bytes [2n, 4n), and widened from the front: when i of them are done the
@@ -114,12 +114,13 @@ class ContiguousRows final : public RowReader {
 
   std::int64_t rows() const override { return matrix_.rows; }
   std::int64_t columns() const override { return matrix_.columns; }
+  tensor::DType dtype() const override { return dtype_; }
 
   absl::Status Read(std::int64_t first, [[maybe_unused]] std::int64_t count,
                     std::span<float> out) const override {
     CODEGEN_DCHECK(first >= 0 && count >= 0 && first <= rows() - count);
     CODEGEN_DCHECK(out.size() == static_cast<std::size_t>(count * columns()));
-    std::int64_t offset = offset_ + first * columns() * tensor::ItemBytes(dtype_);
+    std::int64_t offset = OffsetOf(first);
     if (dtype_ == DType::kF32) return file_->Read(offset, std::as_writable_bytes(out));
     while (!out.empty()) {
       const std::span<float> piece = out.first(std::min<std::size_t>(out.size(), kPiece));
@@ -130,7 +131,18 @@ class ContiguousRows final : public RowReader {
     return absl::OkStatus();
   }
 
+  absl::Status ReadStored(std::int64_t first, [[maybe_unused]] std::int64_t count,
+                          std::span<std::uint16_t> out) const override {
+    CODEGEN_DCHECK(first >= 0 && count >= 0 && first <= rows() - count);
+    CODEGEN_DCHECK(out.size() == static_cast<std::size_t>(count * columns()));
+    return file_->Read(OffsetOf(first), std::as_writable_bytes(out));
+  }
+
  private:
+  std::int64_t OffsetOf(std::int64_t row) const {
+    return offset_ + row * columns() * tensor::ItemBytes(dtype_);
+  }
+
   absl::Status ReadPiece(std::int64_t offset, std::span<float> piece) const {
     const std::span<std::byte> raw = std::as_writable_bytes(piece).last(piece.size_bytes() / 2);
     CODEGEN_RETURN_IF_ERROR(file_->Read(offset, raw));
@@ -165,6 +177,7 @@ class GatheredRows final : public RowReader {
 
   std::int64_t rows() const override { return matrix_.rows; }
   std::int64_t columns() const override { return matrix_.columns; }
+  tensor::DType dtype() const override { return dtype_; }
 
   absl::Status Read(std::int64_t first, std::int64_t count, std::span<float> out) const override {
     CODEGEN_DCHECK(first >= 0 && count >= 0 && first <= rows() - count);
@@ -179,6 +192,14 @@ class GatheredRows final : public RowReader {
     return absl::OkStatus();
   }
 
+  absl::Status ReadStored(std::int64_t first, std::int64_t count,
+                          std::span<std::uint16_t> out) const override {
+    CODEGEN_DCHECK(first >= 0 && count >= 0 && first <= rows() - count);
+    CODEGEN_DCHECK(out.size() == static_cast<std::size_t>(count * columns()));
+    Gather<std::uint16_t>(first, count, out, [](std::uint16_t bits) { return bits; });
+    return absl::OkStatus();
+  }
+
  private:
   // A part of the matrix.
   struct Tile {
@@ -186,8 +207,8 @@ class GatheredRows final : public RowReader {
     std::int64_t column, columns;  // columns <= kTileColumns
   };
 
-  template <class Stored, class Widen>
-  void Gather(std::int64_t first, std::int64_t count, std::span<float> out, Widen widen) const {
+  template <class Stored, class Element, class Widen>
+  void Gather(std::int64_t first, std::int64_t count, std::span<Element> out, Widen widen) const {
     for (std::int64_t row = 0; row < count; row += kTileRows) {
       for (std::int64_t column = 0; column < columns(); column += kTileColumns) {
         const Tile tile = {.row = first + row,
@@ -200,9 +221,9 @@ class GatheredRows final : public RowReader {
   }
 
   // Writes the tile to `out`, where rows are columns() apart.
-  template <class Stored, class Widen>
-  void GatherTile(const Tile& tile, float* out, Widen widen) const {
-    float turned[kTileColumns][kTileRows];
+  template <class Stored, class Element, class Widen>
+  void GatherTile(const Tile& tile, Element* out, Widen widen) const {
+    Element turned[kTileColumns][kTileRows];
     Stored stored[kTileRows] = {};
     for (std::int64_t column = 0; column < tile.columns; ++column) {
       LoadColumn(tile, tile.column + column, stored);

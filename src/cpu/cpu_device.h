@@ -4,6 +4,7 @@
 #ifndef CODEGEN_CPU_CPU_DEVICE_H_
 #define CODEGEN_CPU_CPU_DEVICE_H_
 
+#include <absl/functional/function_ref.h>
 #include <absl/status/status.h>
 #include <absl/status/statusor.h>
 
@@ -153,6 +154,14 @@ class CpuDevice {
   void Download(const Tensor& x, std::span<float> out);
 
  private:
+  // Reads `source`, as it is stored where the format allows it, on all threads in blocks of a
+  // multiple of 16 rows, and hands each to take(row of the first, rows), which may write to memory
+  // of those rows alone.
+  absl::Status ForEachBlock(
+      const backend::MatrixSource& source, WeightFormat format,
+      absl::FunctionRef<void(std::int64_t first, const WeightRows& rows)> take);
+  absl::StatusOr<base::AlignedBuffer> TakeScratch(std::int64_t bytes);
+  void ReturnScratch(base::AlignedBuffer scratch);
   absl::StatusOr<std::shared_ptr<const RotaryTable>> RotaryFor(const backend::Heads& heads,
                                                                std::int64_t positions);
 
@@ -160,7 +169,9 @@ class CpuDevice {
   ComputePrecision precision_;
   KvFormat kv_;
   const Kernels& kernels_;
+  base::AlignedArena arena_;  // of the weights
   std::mutex mutex_;
+  base::AlignedBuffer scratch_;              // of ForEachBlock; guarded by mutex_
   std::weak_ptr<const RotaryTable> rotary_;  // the latest one; guarded by mutex_
 };
 

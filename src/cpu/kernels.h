@@ -65,6 +65,16 @@ struct NormArgs {
   float* y = nullptr;  // [columns], padded; may be x
 };
 
+// --- pack_rows.cc -------------------------------------------------------------------------------
+
+// Rows of weights [count, columns], unaligned: f32, or the bits of f16 or bf16, as `stored` says.
+struct WeightRows {
+  const void* data = nullptr;
+  WeightFormat stored = WeightFormat::kF32;
+  std::int64_t count = 0;
+  std::int64_t columns = 0;
+};
+
 // --- the table ----------------------------------------------------------------------------------
 
 // What can be done to a row at a time works on whole lines: `count` floats, rounded up.
@@ -93,14 +103,14 @@ struct Kernels {
   // y += x.
   void (*add)(const float* x, std::int64_t count, float* y) = nullptr;
 
-  // Weights into memory: `outputs` <= 16 rows of floats [outputs, inputs] into the zeroed panel at
-  // `panel` (pack.h), the scales of int8 rows to `scales` [16], which other formats leave alone.
-  void (*pack_panel)(const float* rows, std::int64_t outputs, std::int64_t inputs,
-                     WeightFormat format, std::byte* panel, float* scales) = nullptr;
-  // out = floats in EmbeddingFormat(format), padded to whole lines. Returns the scale of an int8
-  // row, else 1.
-  float (*pack_embedding_row)(const float* floats, std::int64_t count, WeightFormat format,
-                              std::byte* out) = nullptr;
+  // Weights into memory: up to 16 rows into the zeroed panel at `panel` (pack.h), the scales of
+  // int8 rows to `scales` [16], which other formats leave alone.
+  void (*pack_panel)(const WeightRows& rows, WeightFormat format, std::byte* panel,
+                     float* scales) = nullptr;
+  // Each row in EmbeddingFormat(format), padded to whole lines, EmbeddingRowBytes apart in the
+  // zeroed memory at `out`; to `scales` [count] those of int8 rows, else ones.
+  void (*pack_embedding)(const WeightRows& rows, WeightFormat format, std::byte* out,
+                         float* scales) = nullptr;
 
   // y = the exact values of an embedding row (padded to whole lines).
   void (*widen_f32)(const std::byte* x, std::int64_t count, float* y) = nullptr;

@@ -16,6 +16,7 @@
 #endif
 
 #include "cpu/kernels.h"
+#include "cpu/pack.h"
 #include "cpu/prefetch.h"
 #include "cpu/targets.h"
 //
@@ -36,7 +37,6 @@ namespace codegen::cpu {
 namespace {
 
 constexpr int kSlabPanels = 2;
-constexpr std::int64_t kLineBytes = 64;
 
 // Panels side by side in a tile of so few rows that w comes from memory.
 constexpr int PanelsFor(int rows, int accumulators) {
@@ -135,8 +135,6 @@ struct Int4Tile {
   static constexpr int kAccumulators = 20;  // with more the compiler spills some
 
   static constexpr std::int64_t kGroup = quant::kInt4Group;
-  static constexpr std::int64_t kGroupLines = kGroup / 8;
-  static constexpr std::int64_t kGroupBytes = (kGroupLines + 1) * kLineBytes;
 
   template <int kPanels, int kRows>
   static HWY_NOINLINE void Run(const TileArgs& t) {
@@ -152,7 +150,7 @@ struct Int4Tile {
       Multiply(group, sums);
       Scale(group, sums, memory);
       group.x += kGroup;
-      group.panels += kGroupBytes;
+      group.panels += kInt4GroupBytes;
       group.group_sums += sizeof(float);
     }
   }
@@ -189,7 +187,7 @@ struct Int4Tile {
                                float* memory) {
 #pragma GCC unroll 8
     for (int p = 0; p < kPanels; ++p) {
-      const __m512i halves = LineAt(t.panels + p * t.panel_bytes + kGroupLines * kLineBytes);
+      const __m512i halves = LineAt(t.panels + p * t.panel_bytes + kInt4GroupLines * kLineBytes);
       const __m512 scale = _mm512_cvtph_ps(_mm512_castsi512_si256(halves));
       const __m512 minimum = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(halves, 1));
 #pragma GCC unroll 24

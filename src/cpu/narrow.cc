@@ -39,23 +39,14 @@ void NarrowToBf16(const float* x, std::int64_t columns, const NarrowRow& row) {
     hn::Store(RoundToBf16(LoadInside(x, k, columns)), half, out + k);
 }
 
-// The largest magnitude of a row, as its bits: those of NaN and infinity exceed all others.
-std::uint32_t LargestBits(const float* x, std::int64_t columns) {
-  const I i;
-  const auto magnitude = hn::Set(i, 0x7FFFFFFF);
-  auto largest = hn::Zero(i);
-  for (std::int64_t k = 0; k < columns; k += kLanes)
-    largest = hn::Max(largest, hn::And(magnitude, hn::BitCast(i, LoadInside(x, k, columns))));
-  return static_cast<std::uint32_t>(hn::GetLane(hn::MaxOfLanes(i, largest)));
-}
-
 void NarrowToInt8(const float* x, std::int64_t columns, const NarrowRow& row) {
   const I i;
   const hn::Rebind<std::int8_t, F> bytes;
   auto* const out = reinterpret_cast<std::int8_t*>(row.elements);
-  const std::uint32_t bits = LargestBits(x, columns);
+  const std::uint32_t bits =
+      LargestMagnitude(columns, [&](std::int64_t k) HWY_ATTR { return LoadInside(x, k, columns); });
   const float largest = std::bit_cast<float>(bits);
-  const bool finite = bits < 0x7F800000U;
+  const bool finite = bits < kInfinity;
   const bool zero = largest < quant::kLeastInt8;
   *row.scale = !finite ? std::numeric_limits<float>::quiet_NaN() : zero ? 0.0F : largest / 127.0F;
   const V factor = hn::Set(F(), finite && !zero ? 127.0F / largest : 0.0F);

@@ -11,9 +11,7 @@
 namespace codegen::cpu {
 namespace {
 
-constexpr std::int64_t kLineBytes = 64;
 constexpr std::int64_t kGroup = quant::kInt4Group;
-constexpr std::int64_t kGroupLines = kGroup / 8;  // and one of scales
 
 std::int64_t DivideUp(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -25,17 +23,17 @@ std::int64_t PanelBytes(WeightFormat format, std::int64_t inputs) {
   if (format == WeightFormat::kBf16) lines = DivideUp(inputs, 32) * 16;
   if (format == WeightFormat::kF16) lines = DivideUp(inputs, 2);
   if (format == WeightFormat::kInt8) lines = DivideUp(inputs, 64) * 16;
-  if (format == WeightFormat::kInt4) lines = DivideUp(inputs, kGroup) * (kGroupLines + 1);
+  if (format == WeightFormat::kInt4) lines = DivideUp(inputs, kGroup) * (kInt4GroupLines + 1);
   return (lines | 1) * kLineBytes;
 }
 
 void PackInt4Group(const std::uint8_t* codes, quant::Int4Scale scale, std::int64_t o,
                    std::byte* group) {
-  auto* const halves = reinterpret_cast<std::uint16_t*>(group + kGroupLines * kLineBytes);
+  auto* const halves = reinterpret_cast<std::uint16_t*>(group + kInt4GroupLines * kLineBytes);
   halves[o] = scale.scale;
   halves[kLine + o] = scale.minimum;
   auto* const words = reinterpret_cast<std::uint32_t*>(group);
-  for (std::int64_t line = 0; line < kGroupLines; ++line) {
+  for (std::int64_t line = 0; line < kInt4GroupLines; ++line) {
     std::uint32_t low = 0;
     std::uint32_t high = 0;
     std::memcpy(&low, codes + line * 8, sizeof(low));
@@ -54,7 +52,7 @@ void PackInt4Panel(std::span<const std::uint8_t> codes, std::span<const quant::I
     std::array<std::uint8_t, kGroup> whole = {};
     std::copy_n(codes.data() + o * inputs + first, std::min(kGroup, inputs - first), whole.begin());
     PackInt4Group(whole.data(), scales[static_cast<std::size_t>(i)], o,
-                  panel + i % groups * (kGroupLines + 1) * kLineBytes);
+                  panel + i % groups * kInt4GroupBytes);
   }
 }
 

@@ -29,6 +29,10 @@
 
 namespace codegen::cpu {
 
+inline constexpr std::int64_t kLineBytes = 64;
+inline constexpr std::int64_t kInt4GroupLines = quant::kInt4Group / 8;  // and one of scales
+inline constexpr std::int64_t kInt4GroupBytes = (kInt4GroupLines + 1) * kLineBytes;
+
 // `format` is not kAuto, here and below.
 std::int64_t PanelBytes(WeightFormat format, std::int64_t inputs);
 

@@ -5,7 +5,7 @@
 #include <type_traits>
 
 #include "cpu/cpu_device.h"
-#include "quant/format.h"
+#include "cpu/pack.h"
 
 namespace codegen::cpu {
 namespace {
@@ -15,7 +15,6 @@ using backend::PartOf;
 using tensor::DType;
 using Bytes = std::span<const std::byte>;
 
-constexpr std::size_t kLineBytes = 64;
 constexpr std::uint16_t kF16Infinity = 0x7C00;
 
 template <class Bits>
@@ -50,7 +49,7 @@ bool AreInt4Scales(Bytes line) {
 
 // Every ninth line of a panel holds scales; the line of padding after the last is none of them.
 bool AreInt4Panels(Bytes panels, std::size_t panel_bytes) {
-  constexpr std::size_t kGroupBytes = (quant::kInt4Group / 8 + 1) * kLineBytes;
+  constexpr std::size_t kGroupBytes{kInt4GroupBytes};
   for (; !panels.empty(); panels = panels.subspan(panel_bytes)) {
     for (std::size_t end = kGroupBytes; end <= panel_bytes; end += kGroupBytes)
       if (!AreInt4Scales(panels.subspan(end - kLineBytes, kLineBytes))) return false;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The vocabulary of the kernels: a line of 16 floats in however many vectors the instruction set
-// needs for it, the exponential, rounding to bf16. Compiled once per instruction set.
+// needs for it, the exponential, rounding to bf16, the largest magnitude. Compiled once per
+// instruction set.
 #if defined(CODEGEN_CPU_VECTORS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CODEGEN_CPU_VECTORS_INL_H_
 #undef CODEGEN_CPU_VECTORS_INL_H_
@@ -84,16 +85,32 @@ HWY_INLINE float SumOfLine(const V (&line)[kVectors]) {
   return lanes[0];
 }
 
-// bf16, rounded to nearest even; NaN becomes the quiet one.
+// bf16, rounded to nearest even; NaN becomes quiet: tensor::Bf16FromFloat.
 HWY_INLINE auto RoundToBf16(V value) {
   const U u;
   const auto bits = hn::BitCast(u, value);
   const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(u, 1));
   const auto rounded = hn::Add(bits, hn::Add(odd, hn::Set(u, 0x7FFF)));
-  const auto quiet = hn::BitCast(F(), hn::Set(u, 0x7FC00000));
-  const V result = hn::IfThenElse(hn::IsNaN(value), quiet, hn::BitCast(F(), rounded));
+  const auto quiet = hn::Or(bits, hn::Set(u, 0x400000));
+  const V result =
+      hn::IfThenElse(hn::IsNaN(value), hn::BitCast(F(), quiet), hn::BitCast(F(), rounded));
   const auto high = hn::ShiftRight<16>(hn::BitCast(u, result));
   return hn::DemoteTo(hn::Rebind<std::uint16_t, F>(), hn::BitCast(I(), high));
+}
+
+// The bits of infinity: those of NaN are greater, all others less.
+constexpr std::uint32_t kInfinity = 0x7F800000U;
+
+// The largest magnitude, as its bits, among `count` floats in the vectors load(k), which are zero
+// beyond them.
+template <class Load>
+HWY_INLINE std::uint32_t LargestMagnitude(std::int64_t count, const Load& load) {
+  const I i;
+  const auto magnitude = hn::Set(i, 0x7FFFFFFF);
+  auto largest = hn::Zero(i);
+  for (std::int64_t k = 0; k < count; k += kLanes)
+    largest = hn::Max(largest, hn::And(magnitude, hn::BitCast(i, load(k))));
+  return static_cast<std::uint32_t>(hn::GetLane(hn::MaxOfLanes(i, largest)));
 }
 
 }  // namespace HWY_NAMESPACE

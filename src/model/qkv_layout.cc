@@ -22,18 +22,20 @@ std::int64_t StoredQkvRow(std::int64_t row, const backend::Heads& heads, int gro
 backend::MatrixSource UngroupedQkv(backend::MatrixSource stored, const backend::Heads& heads,
                                    int groups) {
   const std::int64_t columns = stored.columns;
-  auto read = [heads, groups, columns, inner = std::move(stored.read)](
-                  std::int64_t first, std::int64_t count, std::span<float> out) -> absl::Status {
-    // The rows of one head stay together, so whole runs of them are read at once.
-    for (std::int64_t row = first, next; row < first + count; row = next) {
-      next = std::min(first + count, (row / heads.dim + 1) * heads.dim);
-      CODEGEN_RETURN_IF_ERROR(inner(StoredQkvRow(row, heads, groups), next - row,
-                                    out.subspan(static_cast<std::size_t>((row - first) * columns),
-                                                static_cast<std::size_t>((next - row) * columns))));
-    }
-    return absl::OkStatus();
-  };
-  return {.rows = stored.rows, .columns = columns, .read = std::move(read)};
+  return std::move(stored).Wrapped([&]<class Element>(backend::ReadRows<Element> stored_rows) {
+    return [heads, groups, columns, inner = std::move(stored_rows)](
+               std::int64_t first, std::int64_t count, std::span<Element> out) -> absl::Status {
+      // The rows of one head stay together, so whole runs of them are read at once.
+      for (std::int64_t row = first, next; row < first + count; row = next) {
+        next = std::min(first + count, (row / heads.dim + 1) * heads.dim);
+        CODEGEN_RETURN_IF_ERROR(
+            inner(StoredQkvRow(row, heads, groups), next - row,
+                  out.subspan(static_cast<std::size_t>((row - first) * columns),
+                              static_cast<std::size_t>((next - row) * columns))));
+      }
+      return absl::OkStatus();
+    };
+  });
 }
 
 }  // namespace codegen::model

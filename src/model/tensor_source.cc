@@ -7,11 +7,11 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <bit>
 #include <memory>
 #include <set>
 
 #include "base/check.h"
+#include "model/row_hash.h"
 
 namespace codegen::model {
 namespace {
@@ -77,15 +77,62 @@ void FillNoise(std::uint64_t seed, float center, std::span<float> out) {
   }
 }
 
-// An exponent of all ones is infinity or NaN; tested on integers, which vectorises.
-bool AllFinite(std::span<const float> values) {
-  std::uint32_t largest = 0;
-  for (const float value : values)
-    largest = std::max(largest, std::bit_cast<std::uint32_t>(value) & 0x7F800000U);
-  return largest != 0x7F800000U;
+std::uint64_t NameHash(const std::string& name) { return XXH3_64bits(name.data(), name.size()); }
+
+RowHash HashOf(std::span<const float> row, WeightFormat, std::uint64_t seed) {
+  return HashRow(row, seed);
 }
 
-std::uint64_t NameHash(const std::string& name) { return XXH3_64bits(name.data(), name.size()); }
+RowHash HashOf(std::span<const std::uint16_t> row, WeightFormat stored, std::uint64_t seed) {
+  return HashRow(row, stored, seed);
+}
+
+WeightFormat FormatOf(tensor::DType dtype) {
+  switch (dtype) {
+    case tensor::DType::kBf16:
+      return WeightFormat::kBf16;
+    case tensor::DType::kF16:
+      return WeightFormat::kF16;
+    default:
+      return WeightFormat::kF32;
+  }
+}
+
+// Empty for float32.
+backend::ReadRows<std::uint16_t> StoredRows(std::shared_ptr<const checkpoint::RowReader> reader) {
+  if (reader->dtype() == tensor::DType::kF32) return {};
+  return [reader = std::move(reader)](std::int64_t first, std::int64_t count,
+                                      std::span<std::uint16_t> out) {
+    return reader->ReadStored(first, count, out);
+  };
+}
+
+template <class Element>
+struct Part {
+  std::int64_t rows = 0;
+  backend::ReadRows<Element> read = {};
+};
+
+// Reads rows of parts that lie one above the other.
+template <class Element>
+backend::ReadRows<Element> ReadAcross(std::vector<Part<Element>> parts, std::int64_t columns) {
+  return [parts = std::move(parts), columns](std::int64_t first, std::int64_t count,
+                                             std::span<Element> out) -> absl::Status {
+    std::int64_t top = 0;  // of the current part
+    for (const Part<Element>& part : parts) {
+      const std::int64_t begin = std::max(first, top);
+      const std::int64_t end = std::min(first + count, top + part.rows);
+      if (begin < end) {
+        CODEGEN_RETURN_IF_ERROR(
+            part.read(begin - top, end - begin,
+                      out.subspan(static_cast<std::size_t>((begin - first) * columns),
+                                  static_cast<std::size_t>((end - begin) * columns))));
+      }
+      top += part.rows;
+    }
+    return absl::OkStatus();
+  };
+}
 
 }  // namespace
 
@@ -104,20 +151,14 @@ absl::StatusOr<backend::MatrixSource> CheckpointSource::Open(const ExpectedTenso
   return backend::MatrixSource{
       .rows = reader->rows(),
       .columns = reader->columns(),
-      .read = [reader](std::int64_t first, std::int64_t count, std::span<float> out) {
-        return reader->Read(first, count, out);
-      }};
+      .read = [reader](std::int64_t first, std::int64_t count,
+                       std::span<float> out) { return reader->Read(first, count, out); },
+      .read_stored = StoredRows(reader),
+      .stored = FormatOf(reader->dtype())};
 }
 
 WeightFormat CheckpointSource::StoredFormat(const ExpectedTensor& tensor) const {
-  switch (checkpoint_.tensors().at(tensor.name).dtype) {
-    case tensor::DType::kBf16:
-      return WeightFormat::kBf16;
-    case tensor::DType::kF16:
-      return WeightFormat::kF16;
-    default:
-      return WeightFormat::kF32;
-  }
+  return FormatOf(checkpoint_.tensors().at(tensor.name).dtype);
 }
 
 absl::StatusOr<backend::MatrixSource> RandomSource::Open(const ExpectedTensor& tensor) const {
@@ -134,27 +175,31 @@ absl::StatusOr<backend::MatrixSource> RandomSource::Open(const ExpectedTensor& t
 }
 
 backend::MatrixSource RowInspector::Inspect(const std::string& name, backend::MatrixSource source) {
-  const std::int64_t columns = source.columns;
-  auto read = [this, name, columns, inner = std::move(source.read)](
-                  std::int64_t first, std::int64_t count, std::span<float> out) -> absl::Status {
-    CODEGEN_RETURN_IF_ERROR(inner(first, count, out));
-    const std::uint64_t key = NameHash(name);
-    std::uint64_t sum = 0;
-    for (std::int64_t i = 0; i < count; ++i) {
-      const std::span<const float> row =
-          out.subspan(static_cast<std::size_t>(i * columns), static_cast<std::size_t>(columns));
-      sum += XXH3_64bits_withSeed(row.data(), row.size_bytes(),
-                                  key + static_cast<std::uint64_t>(first + i));
-      if (finite_ == Finite::kIgnore) continue;
-      if (!AllFinite(row)) {
-        return absl::DataLossError(
-            fmt::format("tensor \"{}\": row {} holds NaN or infinity", name, first + i));
-      }
-    }
-    sum_.fetch_add(sum, std::memory_order_relaxed);
-    return absl::OkStatus();
-  };
-  return {.rows = source.rows, .columns = columns, .read = std::move(read)};
+  const Matrix matrix{.name = name, .columns = source.columns, .stored = source.stored};
+  return std::move(source).Wrapped([&]<class Element>(backend::ReadRows<Element> inner) {
+    return [this, matrix, inner = std::move(inner)](std::int64_t first, std::int64_t count,
+                                                    std::span<Element> out) -> absl::Status {
+      CODEGEN_RETURN_IF_ERROR(inner(first, count, out));
+      return InspectRows(matrix, first, std::span<const Element>(out));
+    };
+  });
+}
+
+template <class Element>
+absl::Status RowInspector::InspectRows(const Matrix& matrix, std::int64_t first,
+                                       std::span<const Element> rows) {
+  const auto columns = static_cast<std::size_t>(matrix.columns);
+  std::uint64_t key = NameHash(matrix.name) + static_cast<std::uint64_t>(first);
+  std::uint64_t sum = 0;
+  for (; !rows.empty(); rows = rows.subspan(columns), ++first, ++key) {
+    const RowHash row = HashOf(rows.first(columns), matrix.stored, key);
+    sum += row.hash;
+    if (finite_ == Finite::kIgnore || row.finite) continue;
+    return absl::DataLossError(
+        fmt::format("tensor \"{}\": row {} holds NaN or infinity", matrix.name, first));
+  }
+  sum_.fetch_add(sum, std::memory_order_relaxed);
+  return absl::OkStatus();
 }
 
 std::string RowInspector::Fingerprint() const { return fmt::format("{:016x}", sum_.load()); }
@@ -179,25 +224,18 @@ WeightFormat HeldFormat(const StoredFormats& source, const ExpectedTensor& tenso
 }
 
 backend::MatrixSource Stacked(std::vector<backend::MatrixSource> parts) {
-  backend::MatrixSource stacked{.rows = 0, .columns = parts.front().columns, .read = {}};
-  for (const backend::MatrixSource& part : parts) stacked.rows += part.rows;
-  const std::int64_t columns = stacked.columns;
-  stacked.read = [parts = std::move(parts), columns](std::int64_t first, std::int64_t count,
-                                                     std::span<float> out) -> absl::Status {
-    std::int64_t top = 0;  // of the current part
-    for (const backend::MatrixSource& part : parts) {
-      const std::int64_t begin = std::max(first, top);
-      const std::int64_t end = std::min(first + count, top + part.rows);
-      if (begin < end) {
-        CODEGEN_RETURN_IF_ERROR(
-            part.read(begin - top, end - begin,
-                      out.subspan(static_cast<std::size_t>((begin - first) * columns),
-                                  static_cast<std::size_t>((end - begin) * columns))));
-      }
-      top += part.rows;
-    }
-    return absl::OkStatus();
-  };
+  backend::MatrixSource stacked{.columns = parts.front().columns, .stored = parts.front().stored};
+  bool as_stored = true;
+  std::vector<Part<float>> floats;
+  std::vector<Part<std::uint16_t>> bits;
+  for (backend::MatrixSource& part : parts) {
+    as_stored = as_stored && part.read_stored && part.stored == stacked.stored;
+    stacked.rows += part.rows;
+    floats.push_back({part.rows, std::move(part.read)});
+    bits.push_back({part.rows, std::move(part.read_stored)});
+  }
+  stacked.read = ReadAcross(std::move(floats), stacked.columns);
+  if (as_stored) stacked.read_stored = ReadAcross(std::move(bits), stacked.columns);
   return stacked;
 }
 

@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -61,8 +62,8 @@ class RandomSource : public TensorSource {
   WeightFormat StoredFormat(const ExpectedTensor&) const override { return WeightFormat::kBf16; }
 };
 
-// Sums a hash of every row that is read, keyed by tensor and row, in any order; and refuses NaN and
-// infinity.
+// Sums a hash of every row that is read, keyed by tensor and row, in any order and whichever way it
+// is read; and refuses NaN and infinity.
 class RowInspector {
  public:
   enum class Finite { kRequire, kIgnore };
@@ -75,6 +76,16 @@ class RowInspector {
   std::string Fingerprint() const;
 
  private:
+  struct Matrix {
+    std::string name = {};
+    std::int64_t columns = 0;
+    WeightFormat stored = WeightFormat::kF32;
+  };
+
+  // Rows from `first` on, as floats or as stored.
+  template <class Element>
+  absl::Status InspectRows(const Matrix& matrix, std::int64_t first, std::span<const Element> rows);
+
   Finite finite_;
   std::atomic<std::uint64_t> sum_{0};
 };

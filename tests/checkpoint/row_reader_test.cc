@@ -17,6 +17,7 @@
 #include "support/checkpoint_writer.h"
 #include "support/status_is.h"
 #include "support/temp_folder.h"
+#include "tensor/half.h"
 
 namespace codegen::checkpoint {
 namespace {
@@ -165,6 +166,27 @@ TEST(RowReader, WidensEveryF16AsTheOracleDoes) {
 TEST(RowReader, WidensEveryBf16AsTheOracleDoes) {
   ExpectEveryBitPattern(DType::kBf16, tensor::FloatFromBf16, Layout::kPlain);
   ExpectEveryBitPattern(DType::kBf16, tensor::FloatFromBf16, Layout::kTransposed);
+}
+
+std::uint16_t Narrow(DType dtype, float value) {
+  return dtype == DType::kF16 ? tensor::F16FromFloat(value) : tensor::Bf16FromFloat(value);
+}
+
+TEST(RowReader, ReadsBitsAsTheyAreStored) {
+  for (const DType dtype : {DType::kF16, DType::kBf16}) {
+    for (const Layout layout : {Layout::kPlain, Layout::kTransposed}) {
+      const StoredTensor tensor = Matrix(37, 131, dtype, layout);
+      const Folder folder = Folder::OfTorch({{"w", tensor}});
+      const auto reader = folder.Rows("w");
+      std::vector<std::uint16_t> bits(static_cast<std::size_t>(30 * 131));
+
+      ASSERT_THAT(reader->ReadStored(5, 30, bits), IsOk());
+
+      EXPECT_EQ(reader->dtype(), dtype);
+      for (std::size_t i = 0; i < bits.size(); ++i)
+        ASSERT_EQ(bits[i], Narrow(dtype, tensor.values[5 * 131 + i])) << i;
+    }
+  }
 }
 
 TEST(RowReader, ReadsAPartOfAWiderMatrix) {

@@ -160,6 +160,43 @@ TEST(CpuDevice, ReadsEveryRowOfASourceOnce) {
   for (const auto& count : reads) EXPECT_EQ(count, 2);
 }
 
+TEST(CpuDevice, ReadsWhatIsStoredInsteadOfFloats) {
+  constexpr std::int64_t kRows = 1000;
+  constexpr std::int64_t kColumns = 700;
+  std::mt19937 random(6);
+  std::vector<float> values = RandomFloats(kRows * kColumns, random);
+  quant::RoundTo(WeightFormat::kF16, values);
+  const backend::MatrixSource floats = SourceOf(values, kColumns);
+  const backend::MatrixSource stored{
+      .rows = kRows,
+      .columns = kColumns,
+      .read = [](std::int64_t, std::int64_t, auto) { return absl::InternalError("floats"); },
+      .read_stored =
+          [&](std::int64_t first, std::int64_t, std::span<std::uint16_t> out) {
+            for (std::size_t i = 0; i < out.size(); ++i)
+              out[i] = tensor::F16FromFloat(values[static_cast<std::size_t>(first * kColumns) + i]);
+            return absl::OkStatus();
+          },
+      .stored = WeightFormat::kF16};
+  for (const int threads : {1, 3}) {
+    Cpu cpu(threads);
+    for (const WeightFormat format :
+         {WeightFormat::kF16, WeightFormat::kBf16, WeightFormat::kInt8, WeightFormat::kInt4}) {
+      const Weight a = Take(cpu.device.MakeWeight(floats, {}, format));
+      const Weight b = Take(cpu.device.MakeWeight(stored, {}, format));
+      const Embedding c = Take(cpu.device.MakeEmbedding(floats, format));
+      const Embedding d = Take(cpu.device.MakeEmbedding(stored, format));
+
+      EXPECT_TRUE(std::ranges::equal(a.panels.as<char>(), b.panels.as<char>()));
+      EXPECT_TRUE(std::ranges::equal(a.scales.as<float>(), b.scales.as<float>()));
+      EXPECT_TRUE(std::ranges::equal(c.elements.as<char>(), d.elements.as<char>()));
+      EXPECT_TRUE(std::ranges::equal(c.scales.as<float>(), d.scales.as<float>()));
+    }
+    EXPECT_EQ(cpu.device.MakeWeight(stored, {}, WeightFormat::kF32).status(),
+              absl::InternalError("floats"));
+  }
+}
+
 TEST(CpuDevice, SharesRotationsBetweenTheLayersOfAModel) {
   Cpu cpu(1);
   const backend::Heads heads{.count = 2, .dim = 16, .rotary_dim = 8};

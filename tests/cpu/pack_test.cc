@@ -4,6 +4,7 @@
 // element at a time.
 #include "cpu/pack.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <random>
 #include <span>
 #include <vector>
@@ -108,8 +110,8 @@ void ExpectPacked(const Kernels& kernels, const Matrix& matrix, WeightFormat for
   auto buffer = Take(base::AlignedBuffer::Make(PanelBytes(format, matrix.inputs)));
   std::array<float, 16> scales = {};
 
-  kernels.pack_panel(matrix.rows.data(), matrix.outputs, matrix.inputs, format, buffer.data(),
-                     scales.data());
+  kernels.pack_panel({matrix.rows.data(), WeightFormat::kF32, matrix.outputs, matrix.inputs},
+                     format, buffer.data(), scales.data());
 
   std::vector<std::size_t> wrong;
   for (std::size_t i = 0; i < expected.bytes.size(); ++i)
@@ -173,6 +175,94 @@ TEST_P(Pack, KeepsToItForStrangeGroups) {
   }
 }
 
+struct PackedRows {
+  std::vector<std::byte> bytes;
+  std::array<float, 16> scales = {};
+};
+
+PackedRows PackedBytes(const Kernels& kernels, const WeightRows& rows, WeightFormat format) {
+  auto buffer = Take(base::AlignedBuffer::Make(PanelBytes(format, rows.columns)));
+  PackedRows packed;
+  kernels.pack_panel(rows, format, buffer.data(), packed.scales.data());
+  packed.bytes.assign(buffer.data(), buffer.data() + buffer.size());
+  return packed;
+}
+
+PackedRows EmbeddedBytes(const Kernels& kernels, const WeightRows& rows, WeightFormat format) {
+  auto buffer =
+      Take(base::AlignedBuffer::Make(rows.count * EmbeddingRowBytes(format, rows.columns)));
+  PackedRows packed;
+  kernels.pack_embedding(rows, format, buffer.data(), packed.scales.data());
+  packed.bytes.assign(buffer.data(), buffer.data() + buffer.size());
+  return packed;
+}
+
+void ExpectSame(const PackedRows& a, const PackedRows& b) {
+  EXPECT_EQ(a.bytes, b.bytes);
+  EXPECT_EQ(std::memcmp(a.scales.data(), b.scales.data(), sizeof(a.scales)), 0);
+}
+
+// Rows of 16-bit patterns give what their float32 values give, to the last bit of the padding.
+void ExpectStoredAsWidened(const Kernels& kernels, const std::vector<std::uint16_t>& bits,
+                           std::int64_t columns, WeightFormat stored) {
+  std::vector<float> floats(bits.size());
+  std::ranges::transform(
+      bits, floats.begin(),
+      stored == WeightFormat::kF16 ? tensor::FloatFromF16 : tensor::FloatFromBf16);
+  const std::int64_t count = std::ssize(bits) / columns;
+  const WeightRows wide{floats.data(), WeightFormat::kF32, count, columns};
+  const WeightRows narrow{bits.data(), stored, count, columns};
+  for (const WeightFormat format : kPackedFormats) {
+    if (format == WeightFormat::kF32) continue;
+    SCOPED_TRACE(fmt::format("{} as {}, {} x {}", WeightFormatName(stored),
+                             WeightFormatName(format), count, columns));
+    ExpectSame(PackedBytes(kernels, narrow, format), PackedBytes(kernels, wide, format));
+    ExpectSame(EmbeddedBytes(kernels, narrow, format), EmbeddedBytes(kernels, wide, format));
+  }
+}
+
+TEST_P(Pack, TakesStoredRowsForTheirValues) {
+  std::mt19937 random(4);
+  std::normal_distribution<float> normal;
+  for (const std::int64_t columns : {1, 3, 16, 31, 64, 130, 256, 257, 515, 1100}) {
+    for (const std::int64_t count : {1, 7, 16}) {
+      std::vector<std::uint16_t> half(static_cast<std::size_t>(count * columns));
+      std::vector<std::uint16_t> brain = half;
+      for (std::uint16_t& bits : half) bits = tensor::F16FromFloat(normal(random));
+      for (std::uint16_t& bits : brain) bits = tensor::Bf16FromFloat(normal(random));
+      ExpectStoredAsWidened(KernelsOf(GetParam()), half, columns, WeightFormat::kF16);
+      ExpectStoredAsWidened(KernelsOf(GetParam()), brain, columns, WeightFormat::kBf16);
+    }
+  }
+}
+
+TEST_P(Pack, TakesEveryStoredPatternForItsValue) {
+  for (std::uint32_t first = 0; first < 65536; first += 16 * 64) {
+    std::vector<std::uint16_t> bits(16 * 64);
+    std::iota(bits.begin(), bits.end(), static_cast<std::uint16_t>(first));
+    for (const WeightFormat stored : {WeightFormat::kF16, WeightFormat::kBf16})
+      ExpectStoredAsWidened(KernelsOf(GetParam()), bits, 64, stored);
+  }
+}
+
+// What no element has a place in stays zero: saved models are the same on every machine.
+TEST_P(Pack, LeavesZerosWhereThereAreNoRows) {
+  std::mt19937 random(5);
+  for (const WeightFormat format : kPackedFormats) {
+    const Matrix matrix = RandomMatrix(3, 300, random);
+    const PackedRows packed = PackedBytes(KernelsOf(GetParam()),
+                                          {matrix.rows.data(), WeightFormat::kF32, 3, 300}, format);
+    const std::int64_t word = format == WeightFormat::kF16 ? 2 : 4;
+    const std::int64_t line_words = 16;
+    for (std::int64_t i = 0; i < std::ssize(packed.bytes); ++i) {
+      const std::int64_t output = i / word % line_words;
+      if (format == WeightFormat::kInt4 || output < 3) continue;
+      ASSERT_EQ(packed.bytes[static_cast<std::size_t>(i)], std::byte{0})
+          << WeightFormatName(format) << " " << i;
+    }
+  }
+}
+
 TEST(PackInt4Panel, PutsGivenCodesWhereRoundedOnesGo) {
   std::mt19937 random(3);
   for (const std::int64_t inputs : {1, 4, 9, 127, 128, 129, 300}) {
@@ -206,8 +296,9 @@ TEST_P(Pack, RoundsEmbeddingRows) {
     for (const WeightFormat format : kPackedFormats) {
       auto out = Take(base::AlignedBuffer::Make(EmbeddingRowBytes(format, count)));
 
-      const float scale =
-          KernelsOf(GetParam()).pack_embedding_row(row.data(), count, format, out.data());
+      float scale = 0;
+      KernelsOf(GetParam())
+          .pack_embedding({row.data(), WeightFormat::kF32, 1, count}, format, out.data(), &scale);
 
       std::vector<float> expected = row;
       quant::RoundTo(EmbeddingFormat(format), expected);

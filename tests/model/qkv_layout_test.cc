@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <numeric>
 #include <vector>
 
 namespace codegen::model {
@@ -46,11 +47,18 @@ TEST(QkvLayout, UngroupsLikeNestedLoops) {
   const backend::MatrixSource source{
       .rows = 192,
       .columns = 1,
-      .read = [](std::int64_t first, std::int64_t count, std::span<float> out) {
-        for (std::int64_t i = 0; i < count; ++i)
-          out[static_cast<std::size_t>(i)] = static_cast<float>(first + i);
-        return absl::OkStatus();
-      }};
+      .read =
+          [](std::int64_t first, std::int64_t count, std::span<float> out) {
+            for (std::int64_t i = 0; i < count; ++i)
+              out[static_cast<std::size_t>(i)] = static_cast<float>(first + i);
+            return absl::OkStatus();
+          },
+      .read_stored =
+          [](std::int64_t first, std::int64_t, std::span<std::uint16_t> out) {
+            std::iota(out.begin(), out.end(), static_cast<std::uint16_t>(first));
+            return absl::OkStatus();
+          },
+      .stored = WeightFormat::kBf16};
   const backend::MatrixSource ungrouped = UngroupedQkv(source, heads, groups);
 
   // In blocks of every size, so that runs are cut everywhere.
@@ -66,6 +74,10 @@ TEST(QkvLayout, UngroupsLikeNestedLoops) {
     }
     EXPECT_EQ(found, expected) << "blocks of " << block;
   }
+  std::vector<std::uint16_t> bits(192);
+  ASSERT_TRUE(ungrouped.read_stored(0, 192, bits).ok());
+  EXPECT_EQ(std::vector<float>(bits.begin(), bits.end()), expected);
+  EXPECT_EQ(ungrouped.stored, WeightFormat::kBf16);
 }
 
 }  // namespace

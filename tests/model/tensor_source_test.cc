@@ -4,8 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <limits>
 #include <vector>
+
+#include "tensor/half.h"
 
 namespace codegen::model {
 namespace {
@@ -56,6 +60,79 @@ TEST(RowInspector, FingerprintDoesNotDependOnHowRowsAreRead) {
 TEST(RowInspector, FingerprintDependsOnNameAndValues) {
   EXPECT_NE(FingerprintOf("a", 1, 12), FingerprintOf("b", 1, 12));
   EXPECT_NE(FingerprintOf("a", 1, 12), FingerprintOf("a", 2, 12));
+}
+
+// `bits` [rows, columns] of `stored`, and the same as float32.
+backend::MatrixSource StoredSource(std::vector<std::uint16_t> bits, std::int64_t columns,
+                                   WeightFormat stored) {
+  const auto widen = stored == WeightFormat::kF16 ? tensor::FloatFromF16 : tensor::FloatFromBf16;
+  return {.rows = std::ssize(bits) / columns,
+          .columns = columns,
+          .read =
+              [bits, columns, widen](std::int64_t first, std::int64_t, std::span<float> out) {
+                std::transform(bits.begin() + first * columns,
+                               bits.begin() + first * columns + std::ssize(out), out.begin(),
+                               widen);
+                return absl::OkStatus();
+              },
+          .read_stored =
+              [bits, columns](std::int64_t first, std::int64_t, std::span<std::uint16_t> out) {
+                std::copy_n(bits.begin() + first * columns, out.size(), out.begin());
+                return absl::OkStatus();
+              },
+          .stored = stored};
+}
+
+TEST(Stacked, ReadsBitsAcrossPartsOfOneType) {
+  const auto part = [](std::uint16_t bits, WeightFormat stored) {
+    return StoredSource({bits, bits}, 1, stored);
+  };
+  std::vector<std::uint16_t> bits(4);
+
+  const backend::MatrixSource same =
+      Stacked({part(1, WeightFormat::kF16), part(2, WeightFormat::kF16)});
+  const backend::MatrixSource mixed =
+      Stacked({part(1, WeightFormat::kF16), part(2, WeightFormat::kBf16)});
+
+  ASSERT_TRUE(same.read_stored(0, 4, bits).ok());
+  EXPECT_EQ(bits, (std::vector<std::uint16_t>{1, 1, 2, 2}));
+  EXPECT_EQ(same.stored, WeightFormat::kF16);
+  EXPECT_FALSE(mixed.read_stored);
+  EXPECT_EQ(ReadRows(mixed, 0, 4).size(), 4U);
+}
+
+TEST(RowInspector, FingerprintIsThatOfTheValuesHoweverTheyAreRead) {
+  for (const WeightFormat stored : {WeightFormat::kF16, WeightFormat::kBf16}) {
+    std::vector<std::uint16_t> bits(7 * 100);
+    for (std::size_t i = 0; i < bits.size(); ++i)
+      bits[i] = static_cast<std::uint16_t>(i * 41 % 0x7800);
+    const backend::MatrixSource source = StoredSource(bits, 100, stored);
+    RowInspector floats(RowInspector::Finite::kRequire);
+    RowInspector as_stored(RowInspector::Finite::kRequire);
+
+    ReadRows(floats.Inspect("w", source), 0, 7);
+    const backend::MatrixSource inspected = as_stored.Inspect("w", source);
+    ASSERT_TRUE(inspected.read_stored(3, 4, std::span(bits).first(400)).ok());
+    ASSERT_TRUE(inspected.read_stored(0, 3, std::span(bits).first(300)).ok());
+
+    EXPECT_EQ(floats.Fingerprint(), as_stored.Fingerprint());
+  }
+}
+
+TEST(RowInspector, RefusesNanAndInfinityAsTheyAreStored) {
+  for (const std::uint16_t bad : std::to_array<std::uint16_t>({0x7C00, 0xFC00, 0x7C01, 0xFFFF})) {
+    std::vector<std::uint16_t> bits(3 * 70, 0x7BFF);
+    bits[2 * 70 + 69] = bad;
+    const backend::MatrixSource source = StoredSource(bits, 70, WeightFormat::kF16);
+    RowInspector strict(RowInspector::Finite::kRequire);
+    RowInspector lenient(RowInspector::Finite::kIgnore);
+
+    const absl::Status status =
+        strict.Inspect("w", source).read_stored(1, 2, std::span(bits).first(140));
+
+    EXPECT_THAT(std::string(status.message()), HasSubstr("tensor \"w\": row 2"));
+    EXPECT_TRUE(lenient.Inspect("w", source).read_stored(1, 2, std::span(bits).first(140)).ok());
+  }
 }
 
 TEST(RowInspector, S14RefusesNanAndInfinity) {
