@@ -8,9 +8,8 @@
 // need its inside sorted, so each is found by selection (Hoare's quickselect, with sums of weights
 // beside the counts), expected O(vocabulary) whatever the distribution.
 //
-// Weights are exp((logit - largest) / temperature) in float32, their sums in double. Candidates of
-// weight below exp(-60) are left out at once: even 2^20 of them weigh less than 1e-19 beside the
-// largest, whose weight is 1, and so vanish in a double; of a peaked row little else remains.
+// Candidates that weigh nothing beside the largest (weight.h) are left out at once; of a peaked row
+// little else remains.
 #include "backend/sampling.h"
 
 #include <algorithm>
@@ -19,19 +18,18 @@
 #include <limits>
 #include <vector>
 
+#include "backend/weight.h"
 #include "base/check.h"
-#include "base/philox.h"
 
 namespace codegen::backend {
 namespace {
 
-constexpr float kNegligible = -60.0F;
-constexpr float kNear = 4.5e-5F;  // exp(-10)
+constexpr std::uint64_t kNear = Weight(-10.0F);
 
 struct Candidate {
   float logit;
-  float weight;  // in (0, 1]
   TokenId id;
+  std::uint64_t weight;
 };
 
 struct Prefix {
@@ -43,8 +41,8 @@ bool Before(const Candidate& a, const Candidate& b) {
   return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
 }
 
-double TotalWeight(std::span<const Candidate> candidates) {
-  double total = 0;
+std::uint64_t TotalWeight(std::span<const Candidate> candidates) {
+  std::uint64_t total = 0;
   for (const Candidate& candidate : candidates) total += candidate.weight;
   return total;
 }
@@ -79,9 +77,8 @@ Candidates MakeCandidates(std::span<const float> logits, float largest, float te
   std::vector<Candidate>& all = candidates.all;
   all.reserve(logits.size());
   for (std::size_t i = 0; i < logits.size(); ++i) {
-    const float exponent = (logits[i] - largest) / temperature;
-    if (exponent >= kNegligible)
-      all.push_back({logits[i], std::exp(exponent), static_cast<TokenId>(i)});
+    const std::uint64_t weight = Weight((logits[i] - largest) / temperature);
+    if (weight > 0) all.push_back({logits[i], static_cast<TokenId>(i), weight});
   }
   const auto far =
       std::partition(all.begin(), all.end(), [](const Candidate& c) { return c.weight >= kNear; });
@@ -113,25 +110,23 @@ void KeepLargest(std::size_t count, Candidates& candidates) {
   candidates.near = std::min(count, candidates.near);
 }
 
-// Shortens the candidates to their shortest prefix whose weight satisfies `reached` (to all of them
-// if none does), the last in order at its end, and returns its weight. Requires: candidates not
-// empty; `reached` stays true from some weight on.
+// Shortens the candidates to their shortest prefix that weighs at least `enough`, the last in order
+// at its end, and returns its weight. Requires: they all weigh at least that.
 //
 // Probes lengths 64, 320, 1344, ... before it bisects, as most rows are decided by a few
 // candidates.
-template <class Reached>
-double KeepPrefix(Reached reached, Candidates& candidates) {
+std::uint64_t KeepPrefix(std::uint64_t enough, Candidates& candidates) {
   const std::span<Candidate> all(candidates.all);
-  const double near_weight = TotalWeight(all.first(candidates.near));
-  const bool among_near = candidates.near == all.size() || reached(near_weight);
+  const std::uint64_t near_weight = TotalWeight(all.first(candidates.near));
+  const bool among_near = candidates.near == all.size() || near_weight >= enough;
   Range range = among_near ? Range{0, candidates.near} : Range{candidates.near, all.size()};
-  double before = among_near ? 0 : near_weight;  // weight of all[0, range.first)
+  std::uint64_t before = among_near ? 0 : near_weight;  // weight of all[0, range.first)
   std::size_t step = 64;
   while (range.last - range.first > 1) {
     const std::size_t half = std::min(step, (range.last - range.first) / 2);
     Select(all, range, half);
-    const double weight = before + TotalWeight(all.subspan(range.first, half));
-    if (reached(weight)) {
+    const std::uint64_t weight = before + TotalWeight(all.subspan(range.first, half));
+    if (weight >= enough) {
       range.last = range.first + half;
     } else {
       range.first += half;
@@ -139,7 +134,7 @@ double KeepPrefix(Reached reached, Candidates& candidates) {
       step *= 4;
     }
   }
-  const double weight = before + all[range.first].weight;
+  const std::uint64_t weight = before + all[range.first].weight;
   candidates.all.resize(range.last);
   candidates.near = std::min(range.last, candidates.near);
   return weight;
@@ -147,13 +142,9 @@ double KeepPrefix(Reached reached, Candidates& candidates) {
 
 TokenId Draw(Candidates candidates, const Sampling& sampling) {
   if (sampling.top_k > 0) KeepLargest(static_cast<std::size_t>(sampling.top_k), candidates);
-  double total = TotalWeight(candidates.all);
-  if (sampling.top_p < 1.0F) {
-    const double enough = sampling.top_p * total;
-    total = KeepPrefix([enough](double weight) { return weight >= enough; }, candidates);
-  }
-  const double at = UniformAt(sampling.seed, sampling.position) * total;
-  KeepPrefix([at](double weight) { return weight > at; }, candidates);
+  std::uint64_t total = TotalWeight(candidates.all);
+  if (sampling.top_p < 1.0F) total = KeepPrefix(WeightOfTopP(sampling.top_p, total), candidates);
+  KeepPrefix(WeightOfDraw(UniformAt(sampling.seed, sampling.position), total), candidates);
   return candidates.all.back().id;
 }
 
@@ -179,13 +170,6 @@ float LogProbability(std::span<const float> logits, TokenId id) {
   for (const float logit : logits) total += std::exp(logit - largest);
   return static_cast<float>(double{logits[static_cast<std::size_t>(id)]} - double{largest} -
                             std::log(total));
-}
-
-float UniformAt(std::uint64_t seed, std::int32_t position) {
-  const base::PhiloxCounter bits =
-      base::Philox4x32({static_cast<std::uint32_t>(position), 0, 0, 0},
-                       {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)});
-  return static_cast<float>(bits[0] >> 8) * 0x1p-24F;
 }
 
 }  // namespace codegen::backend

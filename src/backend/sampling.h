@@ -9,12 +9,15 @@
 // largest; keep the smallest set of largest whose probabilities (after temperature and top_k) reach
 // top_p; draw. Candidates are ordered by (logit descending, id ascending), and the random number is
 // a function of (seed, position) alone, so a row's token never depends on the rows beside it.
+// Probabilities are whole numbers (weight.h) and their sums exact, so all devices draw the same
+// token from the same logits.
 #ifndef CODEGEN_BACKEND_SAMPLING_H_
 #define CODEGEN_BACKEND_SAMPLING_H_
 
 #include <cstdint>
 #include <span>
 
+#include "base/philox.h"
 #include "codegen/request.h"
 
 namespace codegen::backend {
@@ -27,7 +30,7 @@ struct Sampling {
   float top_p = 1.0F;
   std::uint64_t seed = 0;
   std::int32_t position = 0;    // of the token to be drawn
-  std::int32_t vocabulary = 0;  // ids below take part; in [1, row width]
+  std::int32_t vocabulary = 0;  // ids below take part; in [1, row width], at most kMostWeights
 };
 
 inline constexpr float kGreedyTemperature = 1e-3F;
@@ -45,7 +48,12 @@ float LogProbability(std::span<const float> logits, TokenId id);
 
 // A number in [0, 1) that depends on (seed, position) alone: Philox 4x32-10 (Salmon et al., SC
 // 2011), 24 bits.
-float UniformAt(std::uint64_t seed, std::int32_t position);
+constexpr float UniformAt(std::uint64_t seed, std::int32_t position) {
+  const base::PhiloxCounter bits =
+      base::Philox4x32({static_cast<std::uint32_t>(position), 0, 0, 0},
+                       {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)});
+  return static_cast<float>(bits[0] >> 8) * 0x1p-24F;
+}
 
 }  // namespace codegen::backend
 

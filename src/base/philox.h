@@ -2,7 +2,8 @@
 //
 // Philox 4x32-10: random bits as a pure function of a counter and a key (Salmon, Moraes, Dror,
 // Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011). Having no state, it gives a
-// request the same numbers whatever runs beside it, and a GPU the same as a CPU.
+// request the same numbers whatever runs beside it, and a GPU the same as a CPU: kernels include
+// this file as it is, as constexpr functions run there too (nvcc --expt-relaxed-constexpr).
 #ifndef CODEGEN_BASE_PHILOX_H_
 #define CODEGEN_BASE_PHILOX_H_
 
