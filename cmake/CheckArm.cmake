@@ -12,7 +12,7 @@ foreach(headers absl Eigen fmt hwy simdjson.h xxhash.h)
 endforeach()
 
 set(failed "")
-file(GLOB sources ${ROOT}/src/backend/*.cc ${ROOT}/src/cpu/*.cc ${ROOT}/src/quant/*.cc)
+file(GLOB sources ${ROOT}/src/backend/*.cc ${ROOT}/src/cpu/*.cc ${ROOT}/src/quant/*.cc ${ROOT}/src/model/row_hash.cc)
 foreach(source IN LISTS sources)
   execute_process(
     COMMAND ${COMPILER} -std=c++20 -O0 -ffp-contract=off -fvisibility=hidden -Wall -Wextra -Wpedantic -Wconversion

@@ -13,6 +13,7 @@
 //
 #include "cpu/linear-inl.h"
 #include "cpu/linear_int-inl.h"
+#include "cpu/pack.h"
 #include "quant/format.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -20,8 +21,6 @@ namespace codegen::cpu {
 namespace HWY_NAMESPACE {
 
 constexpr std::int64_t kGroup = quant::kInt4Group;
-constexpr std::int64_t kGroupLines = kGroup / 8;  // of weights; then one of scales
-constexpr std::int64_t kGroupBytes = (kGroupLines + 1) * 64;
 
 HWY_INLINE VU LowNibbles(VU w) { return hn::And(w, hn::Set(U(), 0x0F0F0F0FU)); }
 HWY_INLINE VU HighNibbles(VU w) { return LowNibbles(hn::ShiftRight<4>(w)); }
@@ -29,20 +28,21 @@ HWY_INLINE VU HighNibbles(VU w) { return LowNibbles(hn::ShiftRight<4>(w)); }
 // Scales (which = 0) or minima (1) of a group for the outputs of vector v.
 HWY_INLINE V ScalesAt(const std::byte* group, int which, int v) {
   const hn::Rebind<hwy::float16_t, F> half;
-  const auto* halves = reinterpret_cast<const hwy::float16_t*>(group + kGroupLines * 64);
+  const auto* halves =
+      reinterpret_cast<const hwy::float16_t*>(group + kInt4GroupLines * kLineBytes);
   return hn::PromoteTo(F(), hn::Load(half, halves + which * kLine + v * kLanes));
 }
 
 struct Int4Widened {
   static constexpr int kStep = static_cast<int>(kGroup);
-  static constexpr int kStepBytes = static_cast<int>(kGroupBytes);
+  static constexpr int kStepBytes = static_cast<int>(kInt4GroupBytes);
 
   // All of a group, whatever `inputs` says: the buffer has room, and the tile stops in time.
   static void Widen(const std::byte* group, std::int64_t, float* out) {
     for (int v = 0; v < kVectors; ++v) {
       const V scale = ScalesAt(group, 0, v);
       const V minimum = ScalesAt(group, 1, v);
-      for (std::int64_t line = 0; line < kGroupLines; ++line) {
+      for (std::int64_t line = 0; line < kInt4GroupLines; ++line) {
         const auto* dwords = reinterpret_cast<const std::uint32_t*>(group + line * 64) + v * kLanes;
         const VU w = hn::Load(U(), dwords);
         float* lane = out + line * 8 * kLine + v * kLanes;
@@ -76,7 +76,7 @@ struct Int4Tile {
     for (std::int64_t k = 0; k < t.inputs; k += kGroup) {
       Group(x, t.x_stride, group, t.panel_bytes, group_sums, memory);
       x += kGroup;
-      group += kGroupBytes;
+      group += kInt4GroupBytes;
       group_sums += sizeof(float);
     }
   }
@@ -87,7 +87,7 @@ struct Int4Tile {
                                float* memory) {
     IntSums<kPanels, kRows> sums;
     sums.Clear();
-    for (std::int64_t line = 0; line < kGroupLines; ++line) {
+    for (std::int64_t line = 0; line < kInt4GroupLines; ++line) {
       const std::byte* at = group + line * 64;
       PrefetchLines<kPanels>(at, panel_bytes);
       DotLine(
@@ -124,7 +124,9 @@ void FinishInt4(const LinearArgs& args, const LinearBlock& tile, const std::byte
 }
 
 LinearKernel LinearInt4() { return KernelOf<Int4Widened>(); }
-LinearKernel LinearInt4Fast() { return IntKernelOf<Int4Tile>(kGroup, kGroupBytes, &FinishInt4); }
+LinearKernel LinearInt4Fast() {
+  return IntKernelOf<Int4Tile>(kGroup, kInt4GroupBytes, &FinishInt4);
+}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace codegen::cpu
