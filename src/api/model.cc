@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <new>
 #include <set>
 #include <utility>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/no_memory.h"
 #include "checkpoint/checkpoint.h"
 #include "model/calibration.h"
 #include "model/saved_model.h"
@@ -261,7 +263,7 @@ MemoryEstimate Estimate(const model::ModelConfig& config, const LoadOptions& opt
 
 }  // namespace
 
-absl::StatusOr<Model> Model::Load(const std::string& folder, const LoadOptions& given) {
+absl::StatusOr<Model> Model::Load(const std::string& folder, const LoadOptions& given) try {
   CODEGEN_RETURN_IF_ERROR(CheckOptions(given));
   auto state = std::make_shared<State>();
   // Opened first, for a saved model says how to read the rest; if that fails, config and tokenizer
@@ -285,14 +287,19 @@ absl::StatusOr<Model> Model::Load(const std::string& folder, const LoadOptions& 
                                 : LoadPublished(*std::move(checkpoint), options, *state));
   state->origin = std::move(origin);
   return Model(std::move(state));
+} catch (const std::bad_alloc&) {
+  return base::NoMemory("no memory to load the model");
 }
 
-absl::StatusOr<Model> Model::Random(const std::string& config_file, const LoadOptions& options) {
+absl::StatusOr<Model> Model::Random(const std::string& config_file,
+                                    const LoadOptions& options) try {
   CODEGEN_RETURN_IF_ERROR(CheckOptions(options));
   auto state = std::make_shared<State>();
   CODEGEN_ASSIGN_OR_RETURN(state->config, model::ReadModelConfig(config_file, options.qkv_groups));
   CODEGEN_RETURN_IF_ERROR(LoadWeights(model::RandomSource(), options, *state));
   return Model(std::move(state));
+} catch (const std::bad_alloc&) {
+  return base::NoMemory("no memory to load the model");
 }
 
 absl::StatusOr<MemoryEstimate> Model::EstimateMemory(const std::string& folder,

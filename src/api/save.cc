@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <map>
+#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,6 +18,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "base/new_file.h"
+#include "base/no_memory.h"
 #include "checkpoint/safetensors_writer.h"
 #include "codegen/model.h"
 #include "model/saved_model.h"
@@ -82,7 +84,7 @@ absl::Status WriteFiles(const std::string& folder, const Files& files) {
 
 }  // namespace
 
-absl::Status Model::Save(const std::string& folder) const {
+absl::Status Model::Save(const std::string& folder) const try {
   if (!state_->origin) {
     return absl::FailedPreconditionError(
         "a Random model cannot be saved: it has no values worth keeping");
@@ -100,6 +102,8 @@ absl::Status Model::Save(const std::string& folder) const {
                                   .tokenizer = state_->origin->tokenizer};
   return checkpoint::WriteSafetensors(folder, "model.safetensors", header.ToMetadata(),
                                       saved.tensors);
+} catch (const std::bad_alloc&) {
+  return base::NoMemory("no memory to save the model");
 }
 
 }  // namespace codegen

@@ -4,12 +4,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <new>
 #include <utility>
 #include <vector>
 
 #include "api/prompt.h"
 #include "api/session_impl.h"
 #include "base/check.h"
+#include "base/no_memory.h"
 #include "codegen/batcher.h"
 
 namespace codegen {
@@ -39,20 +41,24 @@ absl::Status MovedFrom() { return absl::FailedPreconditionError("the session was
 
 }  // namespace
 
-absl::StatusOr<Session> Session::Create(const Model& model, const SessionOptions& options) {
+absl::StatusOr<Session> Session::Create(const Model& model, const SessionOptions& options) try {
   CODEGEN_RETURN_IF_ERROR(CheckSessionOptions(options, model.info().context));
   const int context = ContextOf(options, model.info().context);
   CODEGEN_ASSIGN_OR_RETURN(
       auto impl, api::MakeOwnSession(model, context, std::min(options.prefill_chunk, context)));
   return Session(std::move(impl));
+} catch (const std::bad_alloc&) {
+  return base::NoMemory("no memory for the session");
 }
 
-absl::StatusOr<Session> Session::Create(Batcher& batcher, const SessionOptions& options) {
+absl::StatusOr<Session> Session::Create(Batcher& batcher, const SessionOptions& options) try {
   const int most = batcher.context_tokens();
   CODEGEN_RETURN_IF_ERROR(CheckSessionOptions(options, most));
   const int context = ContextOf(options, most);
   return Session(
       api::MakeBatchedSession(batcher.core(), context, std::min(options.prefill_chunk, context)));
+} catch (const std::bad_alloc&) {
+  return base::NoMemory("no memory for the session");
 }
 
 Session::Session(std::unique_ptr<api::SessionImpl> impl) : impl_(std::move(impl)) {}
@@ -61,18 +67,24 @@ Session& Session::operator=(Session&&) noexcept = default;
 Session::~Session() = default;
 
 absl::StatusOr<Completion> Session::Complete(const Request& request, const TextCallback& on_text) {
-  return impl_ ? impl_->Complete(request, on_text) : MovedFrom();
+  return impl_ ? base::OrNoMemory("no memory for the completion",
+                                  [&] { return impl_->Complete(request, on_text); })
+               : MovedFrom();
 }
 
 absl::StatusOr<Score> Session::ScoreTokens(std::span<const TokenId> token_ids) {
-  return impl_ ? impl_->ScoreTokens(token_ids) : MovedFrom();
+  return impl_ ? base::OrNoMemory("no memory for the score",
+                                  [&] { return impl_->ScoreTokens(token_ids); })
+               : MovedFrom();
 }
 
-absl::StatusOr<Score> Session::ScoreText(std::string_view text, AllowSpecial special) {
+absl::StatusOr<Score> Session::ScoreText(std::string_view text, AllowSpecial special) try {
   if (!impl_) return MovedFrom();
   CODEGEN_ASSIGN_OR_RETURN(const std::vector<TokenId> ids,
                            api::EncodeText(text, special, impl_->model().tokenizer()));
   return impl_->ScoreTokens(ids);
+} catch (const std::bad_alloc&) {
+  return base::NoMemory("no memory for the score");
 }
 
 void Session::Cancel() {

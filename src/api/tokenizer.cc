@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/no_memory.h"
 #include "tokenizer/gpt2_files.h"
 #include "tokenizer/load_tokenizer.h"
 #include "tokenizer/stream_decoder.h"
@@ -21,13 +22,17 @@ std::string StreamDecoder::Add(TokenId id) {
 std::string StreamDecoder::Finish() { return tokenizer::FlushText(pending_); }
 
 absl::StatusOr<Tokenizer> Tokenizer::Load(const std::string& folder) {
-  CODEGEN_ASSIGN_OR_RETURN(auto vocabulary, tokenizer::LoadTokenizer(folder));
-  return Tokenizer(std::move(vocabulary));
+  return base::OrNoMemory("no memory for the tokenizer", [&]() -> absl::StatusOr<Tokenizer> {
+    CODEGEN_ASSIGN_OR_RETURN(auto vocabulary, tokenizer::LoadTokenizer(folder));
+    return Tokenizer(std::move(vocabulary));
+  });
 }
 
 absl::StatusOr<Tokenizer> Tokenizer::LoadCodeGen25(const std::string& gpt2_folder) {
-  CODEGEN_ASSIGN_OR_RETURN(auto vocabulary, tokenizer::LoadCodeGen25Tokenizer(gpt2_folder));
-  return Tokenizer(std::move(vocabulary));
+  return base::OrNoMemory("no memory for the tokenizer", [&]() -> absl::StatusOr<Tokenizer> {
+    CODEGEN_ASSIGN_OR_RETURN(auto vocabulary, tokenizer::LoadCodeGen25Tokenizer(gpt2_folder));
+    return Tokenizer(std::move(vocabulary));
+  });
 }
 
 Tokenizer::Tokenizer(std::shared_ptr<const tokenizer::Vocabulary> vocabulary)
@@ -35,7 +40,8 @@ Tokenizer::Tokenizer(std::shared_ptr<const tokenizer::Vocabulary> vocabulary)
 
 absl::StatusOr<std::vector<TokenId>> Tokenizer::Encode(std::string_view text,
                                                        AllowSpecial special) const {
-  return vocabulary_->Encode(text, special);
+  return base::OrNoMemory("no memory for the tokens",
+                          [&] { return vocabulary_->Encode(text, special); });
 }
 
 std::string Tokenizer::Decode(std::span<const TokenId> ids) const {

@@ -37,6 +37,11 @@ absl::Status RefuseDuplicateKeys(element value, const std::string& name) {
   return absl::OkStatus();
 }
 
+absl::Status NoMemoryToParse(std::string_view text, const std::string& name) {
+  return absl::ResourceExhaustedError(
+      fmt::format("{}: no memory to parse {} bytes", name, text.size()));
+}
+
 }  // namespace
 
 absl::StatusOr<JsonDocument> JsonDocument::Parse(std::string_view text, const std::string& name) {
@@ -45,11 +50,11 @@ absl::StatusOr<JsonDocument> JsonDocument::Parse(std::string_view text, const st
   document.parser_ = std::make_unique<simdjson::dom::parser>();
   // simdjson counts the document itself as one level.
   if (document.parser_->allocate(text.size(), Limits::json_depth + 1) != simdjson::SUCCESS) {
-    return absl::ResourceExhaustedError(
-        fmt::format("{}: no memory to parse {} bytes", name, text.size()));
+    return NoMemoryToParse(text, name);
   }
   element root;
   if (const auto error = document.parser_->parse(text.data(), text.size()).get(root); error) {
+    if (error == simdjson::MEMALLOC) return NoMemoryToParse(text, name);
     if (error == simdjson::DEPTH_ERROR) {
       return absl::DataLossError(
           fmt::format("{}: JSON nested deeper than {}", name, Limits::json_depth));

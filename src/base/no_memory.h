@@ -24,6 +24,17 @@ inline absl::Status NoMemory(absl::string_view message) noexcept {
   return StatusOf(absl::StatusCode::kResourceExhausted, message);
 }
 
+// What work() returns; NoMemory(message) if memory runs out in it. Around what hosts call: no
+// exception leaves the library.
+template <class Work>
+auto OrNoMemory(absl::string_view message, const Work& work) -> decltype(work()) {
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    return NoMemory(message);
+  }
+}
+
 }  // namespace codegen::base
 
 #endif  // CODEGEN_BASE_NO_MEMORY_H_

@@ -9,6 +9,7 @@
 #include <cfenv>
 #include <chrono>
 #include <exception>
+#include <utility>
 
 #include "base/check.h"
 
@@ -115,6 +116,7 @@ void ThreadPool::ParallelForWorkers(std::int64_t tasks, Work work) {
   OpenRegion(tasks, work);
   RunTasks(0);
   CloseRegion();
+  if (threw_.load(std::memory_order_relaxed)) ThrowWhatWasKept();
 }
 
 void ThreadPool::OpenRegion(std::int64_t tasks, const Work& work) {
@@ -136,12 +138,26 @@ void ThreadPool::CloseRegion() {
     spin.Once();
 }
 
-void ThreadPool::RunTasks(int worker) {
-  for (;;) {
-    const std::int64_t task = next_task_.fetch_add(1, std::memory_order_relaxed);
-    if (task >= tasks_) return;
-    (*work_)(task, worker);
+void ThreadPool::RunTasks(int worker) noexcept {
+  try {
+    for (;;) {
+      const std::int64_t task = next_task_.fetch_add(1, std::memory_order_relaxed);
+      if (task >= tasks_) return;
+      (*work_)(task, worker);
+    }
+  } catch (...) {
+    Keep(std::current_exception());
   }
+}
+
+void ThreadPool::Keep(std::exception_ptr thrown) {
+  next_task_.store(tasks_, std::memory_order_relaxed);
+  if (!threw_.exchange(true)) thrown_ = std::move(thrown);
+}
+
+void ThreadPool::ThrowWhatWasKept() {
+  threw_.store(false, std::memory_order_relaxed);
+  std::rethrow_exception(std::exchange(thrown_, nullptr));
 }
 
 void ThreadPool::WorkerLoop(int worker) {

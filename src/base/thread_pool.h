@@ -25,6 +25,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -50,7 +51,8 @@ class ThreadPool {
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
   // Calls work(task) for every task in [0, tasks), in any order and on any thread, and returns when
-  // all have returned. Everything they wrote is visible then. Requires: work does not throw and
+  // all have returned. Everything they wrote is visible then. If one throws, tasks that were not
+  // begun are left out, and the first exception is thrown to the caller in the end. Requires: work
   // does not call ParallelFor of this pool.
   void ParallelFor(std::int64_t tasks, absl::FunctionRef<void(std::int64_t task)> work);
 
@@ -72,7 +74,9 @@ class ThreadPool {
   void Park(std::uint64_t last);
   void OpenRegion(std::int64_t tasks, const Work& work);
   void CloseRegion();
-  void RunTasks(int worker);
+  void RunTasks(int worker) noexcept;
+  void Keep(std::exception_ptr thrown);
+  void ThrowWhatWasKept();
 
   // Constant after construction.
   std::vector<std::thread> workers_;
@@ -86,6 +90,9 @@ class ThreadPool {
   // Apart from each other: workers poll one and fight for the other.
   alignas(64) std::atomic<std::uint64_t> state_{0};
   alignas(64) std::atomic<std::int64_t> next_task_{0};
+
+  std::atomic<bool> threw_{false};
+  std::exception_ptr thrown_;  // by the first who set threw_; the caller's once the region is empty
 
   alignas(64) std::atomic<int> parked_{0};
   std::atomic<bool> stop_{false};

@@ -14,6 +14,7 @@
 #include "api/batcher_testing.h"
 #include "codegen/session.h"
 #include "codegen/thread_pool.h"
+#include "support/sine_folder.h"
 
 namespace codegen {
 namespace {
@@ -110,6 +111,38 @@ TEST_P(Scarcity, R03ABatcherWithoutMemoryIsNotMade) {
       reached = scarcity.reached();
     }
     EXPECT_TRUE(status.ok() || absl::IsResourceExhausted(status)) << k << ": " << status;
+  }
+}
+
+// A model is read by several threads.
+TEST_P(Scarcity, R03AModelWithoutMemoryIsNotLoaded) {
+  const testing::TempFolder folder;
+  testing::WriteSineFolder(folder);
+  bool reached = true;
+  for (int k = 1; reached && k < kNeverReached; ++k) {
+    absl::Status status;
+    {
+      const NoMemoryAt scarcity(k, Whose::kAllThreads, GetParam());
+      status = Model::Load(folder.path(), {.weights = WeightFormat::kInt8, .threads = 2}).status();
+      reached = scarcity.reached();
+    }
+    EXPECT_TRUE(status.ok() || absl::IsResourceExhausted(status)) << k << ": " << status;
+    EXPECT_TRUE(status.ok() || reached) << k << ": " << status;
+  }
+}
+
+TEST_P(Scarcity, R03ASessionWithoutMemorySaysSoAndGoesOn) {
+  absl::StatusOr<Session> session = Session::Create(model_);
+  bool reached = true;
+  for (int k = 1; reached && k < kNeverReached; ++k) {
+    absl::Status status;
+    {
+      const NoMemoryAt scarcity(k, Whose::kAllThreads, GetParam());
+      status = session->Complete(request_).status();
+      reached = scarcity.reached();
+    }
+    EXPECT_TRUE(status.ok() || absl::IsResourceExhausted(status)) << k << ": " << status;
+    ASSERT_EQ(session->Complete(request_)->token_ids, expected_) << "after allocation " << k;
   }
 }
 

@@ -17,6 +17,7 @@
 #include <iterator>
 #include <memory>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -157,6 +158,34 @@ TEST(ThreadPool, KeepsRegionsOfConcurrentCallersApart) {
   for (std::thread& caller : callers) caller.join();
 
   EXPECT_EQ(sums, std::vector<std::int64_t>(4, 300 * 45));
+}
+
+TEST(ThreadPool, ThrowsToItsCallerWhatATaskThrew) {
+  for (const int threads : {1, 3}) {
+    const auto pool = MakePool(threads);
+    for (std::int64_t bad = 0; bad < 40; ++bad) {
+      const auto work = [bad](std::int64_t task) {
+        if (task == bad) throw std::out_of_range("task " + std::to_string(task));
+      };
+      try {
+        pool->ParallelFor(40, work);
+        FAIL() << "nothing was thrown";
+      } catch (const std::out_of_range& error) {
+        EXPECT_EQ(error.what(), "task " + std::to_string(bad));
+      }
+    }
+  }
+}
+
+TEST(ThreadPool, WorksOnAfterAllTasksThrew) {
+  const auto pool = MakePool(3);
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_THROW(pool->ParallelFor(20, [](std::int64_t) { throw 42; }), int);
+
+    std::atomic<std::int64_t> sum{0};
+    pool->ParallelFor(10, [&](std::int64_t task) { sum += task; });
+    EXPECT_EQ(sum, 45);
+  }
 }
 
 TEST(ThreadPool, ShutsDownWhetherWorkersSpinOrPark) {

@@ -71,7 +71,7 @@ TYPED_TEST(LinearFewFormat, ChangesTiles) {
 TYPED_TEST(LinearFewFormat, GivesARowTheSameBitsWhateverItsNeighbours) {
   using Y = typename TypeParam::Y;
   simt::Reset();
-  constexpr int kOutputs = 37;
+  static constexpr int kOutputs = 37;
   const auto run = [](int rows, int row_capacity) {
     const LinearCase<typename TypeParam::W, typename TypeParam::X, Y> linear(
         {.rows = rows, .row_capacity = row_capacity, .inputs = 4104, .outputs = kOutputs},

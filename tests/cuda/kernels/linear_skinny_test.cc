@@ -65,7 +65,7 @@ TYPED_TEST(LinearSkinnyFormat, ChangesTiles) {
 TYPED_TEST(LinearSkinnyFormat, GivesARowTheSameBitsWhateverItsNeighbours) {
   using Y = typename TypeParam::Y;
   simt::Reset();
-  constexpr int kOutputs = 37;
+  static constexpr int kOutputs = 37;
   const auto run = [](int rows, int row_capacity) {
     const LinearCase<typename TypeParam::W, __nv_bfloat16, Y> linear(
         {.rows = rows, .row_capacity = row_capacity, .inputs = 1544, .outputs = kOutputs},
