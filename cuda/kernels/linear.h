@@ -30,10 +30,9 @@
 #include <cstdint>
 #include <type_traits>
 
-namespace codegen::cuda {
+#include "backend/backend.h"
 
-// backend::Then, for code of devices.
-enum class LinearThen { kStore, kAdd, kGelu };
+namespace codegen::cuda {
 
 inline constexpr int kInt4GroupInputs = 128;  // quant::kInt4Group
 
@@ -69,8 +68,8 @@ __host__ __device__ constexpr int RowPieces(int inputs) {
   return (inputs + kPieceInputs<W> - 1) / kPieceInputs<W>;
 }
 
-// Rows at or beyond *rows are neither read nor written. Pointers are to memory of the device,
-// aligned to 16 bytes; y is apart from the others. X, Y: float, __nv_bfloat16.
+// Rows at or beyond *rows - rows_before are neither read nor written. Pointers are to memory of the
+// device, aligned to 16 bytes; y is apart from the others. X, Y: float, __nv_bfloat16.
 template <class W, class X, class Y>
 struct LinearArgs {
   const X* x;
@@ -79,10 +78,11 @@ struct LinearArgs {
   const float* bias;         // null: none
   Y* y;
   const std::int32_t* rows;  // how many there are
-  int row_capacity;          // how many there can be
+  int rows_before;           // of these, how many come before x and y
+  int row_capacity;          // how many there can be in x and y
   int inputs;
   int outputs;
-  LinearThen then;
+  backend::Then then;
 };
 
 }  // namespace codegen::cuda

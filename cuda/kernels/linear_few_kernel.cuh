@@ -160,7 +160,7 @@ __global__ void __launch_bounds__(Shape<W, kRows>::kWarps* kWarpLanes, Shape<W, 
   CODEGEN_SHARED(float, numbers, kTileNumbers);
   CODEGEN_SHARED(float, piece_sums, kIsInt4<W> ? kTileNumbers / kPieceInputs<W> : 1);
   const XTile tile{numbers, piece_sums};
-  const int rows = min(*args.rows, args.row_capacity);
+  const int rows = min(*args.rows - args.rows_before, args.row_capacity);
   if (rows <= 0) return;
 
   const int first = (static_cast<int>(blockIdx.x) * Warps() + Warp()) * S::kOutputs;

@@ -24,8 +24,8 @@ __device__ void Finish(const LinearArgs<W, X, Y>& args, int row, int output, flo
   if constexpr (std::is_same_v<W, std::int8_t>) scale = args.scales[output];
   sum = fmaf(sum, scale, args.bias == nullptr ? 0.0F : args.bias[output]);
   Y& y = args.y[static_cast<std::ptrdiff_t>(row) * args.outputs + output];
-  if (args.then == LinearThen::kAdd) sum += ToFloat(y);
-  if (args.then == LinearThen::kGelu) sum = Gelu(sum);
+  if (args.then == backend::Then::kAdd) sum += ToFloat(y);
+  if (args.then == backend::Then::kGelu) sum = Gelu(sum);
   y = FromFloat<Y>(sum);
 }
 

@@ -200,7 +200,7 @@ __global__ void __launch_bounds__(Shape<W, kRows>::kThreads, 1)
     LinearSkinnyKernel(LinearArgs<W, __nv_bfloat16, Y> args) {
   using S = Shape<W, kRows>;
   const int first_row = static_cast<int>(blockIdx.x) * kRows;
-  const int rows = min(min(*args.rows, args.row_capacity) - first_row, kRows);
+  const int rows = min(min(*args.rows - args.rows_before, args.row_capacity) - first_row, kRows);
   if (rows <= 0) return;
   args.x += static_cast<std::ptrdiff_t>(first_row) * args.inputs;
   args.y += static_cast<std::ptrdiff_t>(first_row) * args.outputs;

@@ -37,9 +37,11 @@ inline std::int32_t CacheSlot(const RowGroup& group, const std::int32_t* pages, 
          position % backend::kPageTokens;
 }
 
-// Calls decode(group) or prefill(group) for all groups of a step, in the order of rows.
+// Calls decode(group) or prefill(group) for all groups of a step, in the order of rows; sequences
+// of up to `decode_rows` rows are decodes.
 template <class Decode, class Prefill>
-void ForEachRowGroup(const backend::Rows& rows, const Decode& decode, const Prefill& prefill) {
+void ForEachRowGroup(const backend::Rows& rows, const Decode& decode, const Prefill& prefill,
+                     int decode_rows = kDecodeRows) {
   for (std::size_t s = 0; s + 1 < rows.first_row.size(); ++s) {
     const std::int32_t first = rows.first_row[s];
     const std::int32_t end = rows.first_row[s + 1];
@@ -47,7 +49,7 @@ void ForEachRowGroup(const backend::Rows& rows, const Decode& decode, const Pref
       return RowGroup{row, std::min(most, end - row), rows.positions[static_cast<std::size_t>(row)],
                       rows.first_page[s]};
     };
-    if (first < end && end - first <= kDecodeRows) {
+    if (first < end && end - first <= decode_rows) {
       decode(group(first, kDecodeRows));
     } else {
       for (std::int32_t row = first; row < end; row += kPrefillRows)

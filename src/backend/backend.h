@@ -9,8 +9,9 @@
 // two devices does not compile. Operations neither allocate nor fail: what can fail happens when a
 // Device makes its objects.
 //
-// Notation: activations are row-major matrices of float32 (or wider), x[t] is row t, one row per
-// token of the step.
+// Notation: activations are row-major matrices, x[t] is row t, one row per token of the step. Where
+// a device holds factors (Holds) in less than float32, results are rounded once as they are stored,
+// and Attend's result holds factors.
 #ifndef CODEGEN_BACKEND_BACKEND_H_
 #define CODEGEN_BACKEND_BACKEND_H_
 
@@ -33,6 +34,12 @@ namespace codegen::backend {
 // What becomes of a product: y = p, y += p, or y = gelu(p) with gelu(v) = v (1 + tanh(sqrt(2/pi)(v
 // + 0.044715 v^3)))/2.
 enum class Then { kStore, kAdd, kGelu };
+
+// What the elements of a Tensor are for, which says how wide a device has to hold them.
+enum class Holds {
+  kSums,     // what is added to, or read as it is: the residual, logits; float32 or wider
+  kFactors,  // what a product or attention reads next: as wide as those of the device read it
+};
 
 // Which elements of a head rotate together: (2i, 2i+1) as in GPT-J, or (i, i + rotary_dim/2) as in
 // LLaMA.
@@ -83,7 +90,7 @@ concept DeviceConcept = requires(D& device, const MatrixSource& source,
                                  typename D::Tensor& y, const typename D::Tensor& x,
                                  const Heads& heads) {
   {
-    device.MakeTensor(/*capacity=*/std::int64_t{}, /*columns=*/std::int64_t{})
+    device.MakeTensor(/*capacity=*/std::int64_t{}, /*columns=*/std::int64_t{}, Holds{})
     } -> std::same_as<absl::StatusOr<typename D::Tensor>>;
   {
     device.MakeWeight(source, /*bias=*/floats, WeightFormat{})

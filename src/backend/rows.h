@@ -27,8 +27,9 @@ inline constexpr int kPageTokens = 16;
 // sequence was computed by an earlier step over the same pages; sequences that run in one step
 // share no page that either writes to.
 struct Rows {
-  std::span<const TokenId> tokens = {};           // [rows]
-  std::span<const std::int32_t> positions = {};   // [rows], counted from 0 at the start of the sequence
+  std::span<const TokenId> tokens = {};  // [rows]
+  std::span<const std::int32_t> positions =
+      {};  // [rows], counted from 0 at the start of the sequence
   std::span<const std::int32_t> first_row = {};   // [sequences + 1]
   std::span<const std::int32_t> first_page = {};  // [sequences + 1]
   std::span<const std::int32_t> pages = {};       // [first_page.back()]

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/first_failure.h"
 #include "cpu/isa.h"
 #include "cpu/pack.h"
 
@@ -39,26 +40,6 @@ std::int64_t NarrowRowBytes(std::int64_t columns) {
   const std::int64_t sums = (quant::Int4Groups(columns) + 2) * kFloatBytes;
   return ((NarrowElementBytes(columns) + sums + 63) / 64 | 1) * 64;
 }
-
-// Keeps the failure of the lowest row, so that the same file gives the same error on any number of
-// threads (as long as all blocks are tried).
-class FirstFailure {
- public:
-  void Report(std::int64_t row, absl::Status status) {
-    if (status.ok()) return;
-    const std::lock_guard lock(mutex_);
-    if (status_.ok() || row < row_) {
-      row_ = row;
-      status_ = std::move(status);
-    }
-  }
-  absl::Status Take() { return std::move(status_); }
-
- private:
-  std::mutex mutex_;
-  std::int64_t row_ = 0;
-  absl::Status status_;
-};
 
 // Rows that one task reads: few enough to stay in L2 until they are packed, and enough that neither
 // calls into the system count nor threads that meet in a fresh huge page, which both zero it. At 16
@@ -134,7 +115,8 @@ const KvKernels& CpuDevice::KernelsForKv() const {
   return precision_ == ComputePrecision::kFast ? kernels_.kv_bf16_fast : kernels_.kv_bf16;
 }
 
-absl::StatusOr<Tensor> CpuDevice::MakeTensor(std::int64_t capacity, std::int64_t columns) {
+absl::StatusOr<Tensor> CpuDevice::MakeTensor(std::int64_t capacity, std::int64_t columns,
+                                             backend::Holds) {
   CODEGEN_DCHECK(capacity >= 0 && columns >= 0);
   Tensor tensor;
   tensor.stride_ = (RoundUpToLine(columns) / kLine | 1) * kLine;
@@ -172,7 +154,7 @@ absl::Status CpuDevice::ForEachBlock(
   const std::int64_t task_bytes = Product(task_rows, row_bytes);
   CODEGEN_ASSIGN_OR_RETURN(AlignedBuffer scratch,
                            TakeScratch(Product(pool_.threads(), task_bytes)));
-  FirstFailure failure;
+  base::FirstFailure failure;
   const std::int64_t tasks = (source.rows + task_rows - 1) / task_rows;
   pool_.ParallelForWorkers(tasks, [&](std::int64_t task, int worker) {
     const std::int64_t first = task * task_rows;
@@ -214,7 +196,7 @@ absl::StatusOr<Weight> CpuDevice::MakeWeight(const quant::Int4Source& source,
   CODEGEN_RETURN_IF_ERROR(Allocate(
       {.rows = source.rows, .columns = source.columns, .format = WeightFormat::kInt4}, weight));
   std::ranges::copy(bias, weight.bias.as<float>().begin());
-  FirstFailure failure;
+  base::FirstFailure failure;
   pool_.ParallelFor((source.rows + kLine - 1) / kLine, [&](std::int64_t panel) {
     const std::int64_t first = panel * kLine;
     const std::int64_t count = std::min<std::int64_t>(kLine, source.rows - first);

@@ -130,7 +130,9 @@ class CpuDevice {
 
   // Errors of all: RESOURCE_EXHAUSTED naming the bytes; of those that read a source, the status
   // of its first row that failed. Requires: format is not kAuto; bias empty or [rows of source].
-  absl::StatusOr<Tensor> MakeTensor(std::int64_t capacity, std::int64_t columns);
+  // Tensors hold float32 whatever they are for.
+  absl::StatusOr<Tensor> MakeTensor(std::int64_t capacity, std::int64_t columns,
+                                    backend::Holds holds = backend::Holds::kSums);
   absl::StatusOr<Weight> MakeWeight(const backend::MatrixSource& source,
                                     std::span<const float> bias, WeightFormat format);
   absl::StatusOr<Weight> MakeWeight(const quant::Int4Source& source, std::span<const float> bias);

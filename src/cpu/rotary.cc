@@ -111,9 +111,9 @@ void AppendValueBf16(const float* value, std::int64_t dim, std::byte* slot) {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-#include <cmath>
 #include <utility>
 
+#include "backend/turns.h"
 #include "base/check.h"
 #include "cpu/dispatch.h"
 
@@ -143,27 +143,14 @@ absl::StatusOr<RotaryTable> RotaryTable::Make(std::int64_t positions, const back
                                                                     std::int64_t{sizeof(float)}));
   table.positions_ = positions;
   table.heads_ = heads;
-  const bool neighbours = heads.rotary_pairs == backend::RotaryPairs::kInterleaved;
-  const std::int64_t step = neighbours ? 2 : 1;
-  const std::int64_t partner = neighbours ? 1 : rotary_dim / 2;
-  const double base = heads.rotary_base;
-  float* turns = table.buffer_.as<float>().data();
-  pool.ParallelFor(rotary_dim / 2, [=](std::int64_t pair) {
-    const double frequency =
-        std::pow(base, -2.0 * static_cast<double>(pair) / static_cast<double>(rotary_dim));
-    float* out = turns + pair * step;
-    for (std::int64_t position = 0; position < positions; ++position, out += rotary_dim) {
-      const double angle = static_cast<double>(position) * frequency;
-      out[0] = static_cast<float>(std::cos(angle));
-      out[partner] = static_cast<float>(std::sin(angle));
-    }
-  });
+  float* const turns = table.buffer_.as<float>().data();
+  pool.ParallelFor(rotary_dim / 2,
+                   [&](std::int64_t pair) { backend::FillTurns(heads, positions, pair, turns); });
   return table;
 }
 
 bool RotaryTable::Covers(const backend::Heads& heads, std::int64_t positions) const {
-  return heads.rotary_dim == heads_.rotary_dim && heads.rotary_base == heads_.rotary_base &&
-         heads.rotary_pairs == heads_.rotary_pairs && positions <= positions_;
+  return backend::TurnAlike(heads, heads_) && positions <= positions_;
 }
 
 }  // namespace codegen::cpu

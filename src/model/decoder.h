@@ -46,16 +46,22 @@ absl::StatusOr<Activations<D>> MakeActivations(D& device, const ModelConfig& con
   const bool gated = config.architecture == Architecture::kLlama;
   const std::int64_t width = config.width;
   const std::int64_t inner = config.inner;
-  CODEGEN_ASSIGN_OR_RETURN(auto residual, device.MakeTensor(rows, width));
-  CODEGEN_ASSIGN_OR_RETURN(auto normed, device.MakeTensor(rows, width));
-  CODEGEN_ASSIGN_OR_RETURN(auto qkv, device.MakeTensor(rows, 3 * width));
-  CODEGEN_ASSIGN_OR_RETURN(auto attended, device.MakeTensor(rows, width));
-  CODEGEN_ASSIGN_OR_RETURN(auto inner_tensor, device.MakeTensor(rows, gated ? 2 * inner : inner));
-  CODEGEN_ASSIGN_OR_RETURN(auto gated_tensor, device.MakeTensor(rows, gated ? inner : 0));
-  CODEGEN_ASSIGN_OR_RETURN(auto branch, device.MakeTensor(rows, width));
-  CODEGEN_ASSIGN_OR_RETURN(auto last, device.MakeTensor(logit_rows, width));
-  CODEGEN_ASSIGN_OR_RETURN(auto last_normed, device.MakeTensor(logit_rows, width));
-  CODEGEN_ASSIGN_OR_RETURN(auto logits, device.MakeTensor(logit_rows, config.vocabulary));
+  const auto sums = [&device](std::int64_t capacity, std::int64_t columns) {
+    return device.MakeTensor(capacity, columns, backend::Holds::kSums);
+  };
+  const auto factors = [&device](std::int64_t capacity, std::int64_t columns) {
+    return device.MakeTensor(capacity, columns, backend::Holds::kFactors);
+  };
+  CODEGEN_ASSIGN_OR_RETURN(auto residual, sums(rows, width));
+  CODEGEN_ASSIGN_OR_RETURN(auto normed, factors(rows, width));
+  CODEGEN_ASSIGN_OR_RETURN(auto qkv, factors(rows, 3 * width));
+  CODEGEN_ASSIGN_OR_RETURN(auto attended, factors(rows, width));
+  CODEGEN_ASSIGN_OR_RETURN(auto inner_tensor, factors(rows, gated ? 2 * inner : inner));
+  CODEGEN_ASSIGN_OR_RETURN(auto gated_tensor, factors(rows, gated ? inner : 0));
+  CODEGEN_ASSIGN_OR_RETURN(auto branch, sums(rows, width));
+  CODEGEN_ASSIGN_OR_RETURN(auto last, sums(logit_rows, width));
+  CODEGEN_ASSIGN_OR_RETURN(auto last_normed, factors(logit_rows, width));
+  CODEGEN_ASSIGN_OR_RETURN(auto logits, sums(logit_rows, config.vocabulary));
   return Activations<D>{std::move(residual), std::move(normed),       std::move(qkv),
                         std::move(attended), std::move(inner_tensor), std::move(gated_tensor),
                         std::move(branch),   std::move(last),         std::move(last_normed),

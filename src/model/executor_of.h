@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "backend/step.h"
 #include "model/decoder.h"
 #include "model/executor.h"
 #include "model/weight_table.h"
@@ -25,24 +26,28 @@ class ExecutorOf final : public Executor {
 
   // `owner` keeps `weights` and whatever the backend refers to alive.
   ExecutorOf(std::shared_ptr<const void> owner, const Weights<D, Layer>& weights,
-             const ExecutorOptions& options, D& device, std::vector<typename D::KvLayer> kv,
-             Activations<D> activations)
+             const ExecutorOptions& options, D& device, B backend,
+             std::vector<typename D::KvLayer> kv, Activations<D> activations)
       : owner_(std::move(owner)),
         weights_(weights),
         options_(options),
         device_(device),
-        backend_(device),
+        backend_(std::move(backend)),
         kv_(std::move(kv)),
         activations_(std::move(activations)) {}
 
   absl::Status Step(const backend::Rows& rows, const StepOutput& output) override {
     CODEGEN_RETURN_IF_ERROR(Check(rows, output));
     if (rows.size() == 0) return absl::OkStatus();
-    Forward(backend_, weights_, rows, kv_, activations_);
-    if (!output.sampling.empty())
-      backend_.Sample(activations_.logits, output.sampling, output.tokens);
-    if (!output.logits.empty()) device_.Download(activations_.logits, output.logits);
-    return absl::OkStatus();
+    SetRows(activations_, rows);  // for what comes after a step that is replayed, too
+    const backend::Step step{.rows = rows, .sampling = output.sampling, .tokens = output.tokens};
+    CODEGEN_RETURN_IF_ERROR(backend::Run(backend_, step, [&] {
+      Forward(backend_, weights_, rows, kv_, activations_);
+      if (!output.sampling.empty())
+        backend_.Sample(activations_.logits, output.sampling, output.tokens);
+    }));
+    if (output.logits.empty()) return absl::OkStatus();
+    return backend::Download(device_, activations_.logits, output.logits);
   }
 
  private:
@@ -86,6 +91,11 @@ class DeviceModelOf final : public DeviceModel,
   absl::StatusOr<std::unique_ptr<Executor>> MakeExecutor(
       const ExecutorOptions& options) const override {
     D& device = host_->device();
+    const backend::StepLimits limits{.rows = options.rows,
+                                     .logit_rows = options.logit_rows,
+                                     .context = weights_.config.context,
+                                     .heads = weights_.config.heads};
+    CODEGEN_ASSIGN_OR_RETURN(B backend, backend::MakeBackend<B>(device, limits));
     std::vector<typename D::KvLayer> kv;
     for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
       CODEGEN_ASSIGN_OR_RETURN(auto layer,
@@ -95,7 +105,8 @@ class DeviceModelOf final : public DeviceModel,
     CODEGEN_ASSIGN_OR_RETURN(auto activations, MakeActivations(device, weights_.config,
                                                                options.rows, options.logit_rows));
     return std::make_unique<ExecutorOf<B, Layer>>(this->shared_from_this(), weights_, options,
-                                                  device, std::move(kv), std::move(activations));
+                                                  device, std::move(backend), std::move(kv),
+                                                  std::move(activations));
   }
 
   absl::StatusOr<SavedTensors> Tensors() const override {

@@ -16,6 +16,7 @@
 
 #include "backend/duo.h"
 #include "backend/rows.h"
+#include CODEGEN_SUBJECTS
 
 namespace codegen::testing {
 namespace {
@@ -71,9 +72,17 @@ struct Part {
 // most sqrt(dim) m^2 in magnitude (Cauchy and Schwarz); the exponential rounds its argument too. A
 // weight is relatively off by twice the error of a score (its own and its share of the others'),
 // and the weighted mean by that of a sum over the positions, in units of the largest value, m.
-double AttendError(const Heads& heads, std::int64_t positions, double m) {
-  const double score = (SumError(heads.dim) + 6 * kRoundoff) * std::sqrt(heads.dim) * m * m;
-  return m * (2 * score + SumError(positions) + 6 * kRoundoff);
+// Queries, keys, weights and the result are rounded as factors are, by `factor` of themselves.
+double AttendError(const Heads& heads, std::int64_t positions, double m, double factor) {
+  const double score =
+      (SumError(heads.dim) + 6 * kRoundoff + 2 * factor) * std::sqrt(heads.dim) * m * m;
+  return m * (2 * score + SumError(positions) + 6 * kRoundoff + 2 * factor);
+}
+
+// The same for one product of numbers up to 1, and `tolerance` where factors are not rounded.
+template <class Subject>
+double Near(double tolerance) {
+  return tolerance + 8 * Subject::kFactorRoundoff;
 }
 
 template <class Subject>
@@ -109,12 +118,12 @@ class AttendConformance : public SubjectTest<Subject> {
       qkv.insert(qkv.end(), begin, begin + part.rows * 3 * Width(heads));
       longest = std::max<std::int64_t>(longest, s.length + part.rows);
     }
-    const auto x = duo_.MakeTensor(qkv, 3 * Width(heads));
-    auto y = duo_.MakeTensor(arrays.rows().size(), Width(heads));
+    const auto x = duo_.MakeTensor(qkv, 3 * Width(heads), Holds::kFactors);
+    auto y = duo_.MakeTensor(arrays.rows().size(), Width(heads), Holds::kFactors);
 
     duo_.Attend(x, arrays.rows(), heads, kv, y);
 
-    const double tolerance = AttendError(heads, longest, magnitude);
+    const double tolerance = AttendError(heads, longest, magnitude, Subject::kFactorRoundoff);
     duo_.ExpectNear(y, [&](std::size_t) { return tolerance; });
     const std::vector<float> result = duo_.Result(y);
     auto row = result.begin();
@@ -135,7 +144,7 @@ class AttendConformance : public SubjectTest<Subject> {
         duo_.MakeTensor(std::vector<float>(static_cast<std::size_t>(rows * 3 * Width(heads)),
                                            std::numeric_limits<float>::quiet_NaN()),
                         3 * Width(heads));
-    auto y = duo_.MakeTensor(rows, Width(heads));
+    auto y = duo_.MakeTensor(rows, Width(heads), Holds::kFactors);
     duo_.Attend(x, arrays.rows(), heads, kv, y);
   }
 
@@ -172,7 +181,7 @@ std::vector<float> FirstElements(Duo<Subject>& duo, const Heads& heads,
   RowArrays arrays;
   arrays.AddSequence(0, static_cast<int>(spikes.size()), std::vector<std::int32_t>{0});
   const auto x = duo.MakeTensor(SpikyRows(spikes), 24);
-  auto y = duo.MakeTensor(arrays.rows().size(), 8);
+  auto y = duo.MakeTensor(arrays.rows().size(), 8, Holds::kFactors);
   duo.Attend(x, arrays.rows(), heads, kv, y);
   const std::vector<float> result = duo.Result(y);
   std::vector<float> elements;
@@ -197,7 +206,7 @@ TYPED_TEST(AttendConformance, ScoresAreDividedByTheRootOfTheDim) {
 
   const auto y = FirstElements(this->duo_, heads, {{0, 0, 0, 0, 4}, {0, 1, 0, scale, 8}});
 
-  EXPECT_NEAR(y[1], 7, 1e-5);
+  EXPECT_NEAR(y[1], 7, Near<TypeParam>(1e-5));
 }
 
 // The outputs of row 1, whose query and the key of row 0 are unit vectors: the score of row 0 is
@@ -210,14 +219,14 @@ TYPED_TEST(AttendConformance, InterleavedPairsTurnTogether) {
     return FirstElements(this->duo_, heads, {{0, 0, k_at, 1, 1}, {q_at, 1, 0, 0, 0}})[1];
   };
 
-  EXPECT_NEAR(weight(0, 0), WeightOfScore(std::cos(1.0)), 1e-6);
-  EXPECT_NEAR(weight(1, 1), WeightOfScore(std::cos(1.0)), 1e-6);
-  EXPECT_NEAR(weight(0, 1), WeightOfScore(std::sin(1.0)), 1e-6);
-  EXPECT_NEAR(weight(1, 0), WeightOfScore(-std::sin(1.0)), 1e-6);
-  EXPECT_NEAR(weight(2, 3), WeightOfScore(std::sin(0.01)), 1e-6);  // 10000^(-2/4)
-  EXPECT_NEAR(weight(0, 2), WeightOfScore(0), 1e-6);
-  EXPECT_NEAR(weight(4, 4), WeightOfScore(1), 1e-6);  // beyond rotary_dim
-  EXPECT_NEAR(weight(4, 5), WeightOfScore(0), 1e-6);
+  EXPECT_NEAR(weight(0, 0), WeightOfScore(std::cos(1.0)), Near<TypeParam>(1e-6));
+  EXPECT_NEAR(weight(1, 1), WeightOfScore(std::cos(1.0)), Near<TypeParam>(1e-6));
+  EXPECT_NEAR(weight(0, 1), WeightOfScore(std::sin(1.0)), Near<TypeParam>(1e-6));
+  EXPECT_NEAR(weight(1, 0), WeightOfScore(-std::sin(1.0)), Near<TypeParam>(1e-6));
+  EXPECT_NEAR(weight(2, 3), WeightOfScore(std::sin(0.01)), Near<TypeParam>(1e-6));  // 10000^(-2/4)
+  EXPECT_NEAR(weight(0, 2), WeightOfScore(0), Near<TypeParam>(1e-6));
+  EXPECT_NEAR(weight(4, 4), WeightOfScore(1), Near<TypeParam>(1e-6));  // beyond rotary_dim
+  EXPECT_NEAR(weight(4, 5), WeightOfScore(0), Near<TypeParam>(1e-6));
 }
 
 TYPED_TEST(AttendConformance, HalvesTurnTogether) {
@@ -226,12 +235,12 @@ TYPED_TEST(AttendConformance, HalvesTurnTogether) {
     return FirstElements(this->duo_, heads, {{0, 0, k_at, 1, 1}, {q_at, 1, 0, 0, 0}})[1];
   };
 
-  EXPECT_NEAR(weight(0, 0), WeightOfScore(std::cos(1.0)), 1e-6);
-  EXPECT_NEAR(weight(0, 2), WeightOfScore(std::sin(1.0)), 1e-6);
-  EXPECT_NEAR(weight(2, 0), WeightOfScore(-std::sin(1.0)), 1e-6);
-  EXPECT_NEAR(weight(1, 3), WeightOfScore(std::sin(0.01)), 1e-6);
-  EXPECT_NEAR(weight(0, 1), WeightOfScore(0), 1e-6);
-  EXPECT_NEAR(weight(4, 4), WeightOfScore(1), 1e-6);
+  EXPECT_NEAR(weight(0, 0), WeightOfScore(std::cos(1.0)), Near<TypeParam>(1e-6));
+  EXPECT_NEAR(weight(0, 2), WeightOfScore(std::sin(1.0)), Near<TypeParam>(1e-6));
+  EXPECT_NEAR(weight(2, 0), WeightOfScore(-std::sin(1.0)), Near<TypeParam>(1e-6));
+  EXPECT_NEAR(weight(1, 3), WeightOfScore(std::sin(0.01)), Near<TypeParam>(1e-6));
+  EXPECT_NEAR(weight(0, 1), WeightOfScore(0), Near<TypeParam>(1e-6));
+  EXPECT_NEAR(weight(4, 4), WeightOfScore(1), Near<TypeParam>(1e-6));
 }
 
 TYPED_TEST(AttendConformance, TheRotaryBaseSetsTheAngles) {
@@ -239,7 +248,7 @@ TYPED_TEST(AttendConformance, TheRotaryBaseSetsTheAngles) {
 
   const auto y = FirstElements(this->duo_, heads, {{0, 0, 3, 1, 1}, {2, 1, 0, 0, 0}});
 
-  EXPECT_NEAR(y[1], WeightOfScore(std::sin(0.1)), 1e-6);
+  EXPECT_NEAR(y[1], WeightOfScore(std::sin(0.1)), Near<TypeParam>(1e-6));
 }
 
 // A prompt of each length in one step, then decoding, then a chunk beside a decode.
@@ -417,8 +426,8 @@ TYPED_TEST(AttendConformance, ABadNeighbourHarmsNobody) {
   arrays.AddSequence(0, 20, good.pages);
   std::vector<float> qkv(25 * 96, std::numeric_limits<float>::quiet_NaN());
   std::copy_n(good.qkv.begin(), 20 * 96, qkv.begin() + 5 * 96);
-  const auto x = this->duo_.MakeTensor(qkv, 96);
-  auto y = this->duo_.MakeTensor(25, 32);
+  const auto x = this->duo_.MakeTensor(qkv, 96, Holds::kFactors);
+  auto y = this->duo_.MakeTensor(25, 32, Holds::kFactors);
 
   this->duo_.Attend(x, arrays.rows(), heads, kv, y);
 

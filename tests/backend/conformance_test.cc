@@ -17,6 +17,7 @@
 
 #include "backend/duo.h"
 #include "backend/sampling.h"
+#include CODEGEN_SUBJECTS
 
 namespace codegen::testing {
 namespace {
@@ -42,7 +43,7 @@ TYPED_TEST(Conformance, DownloadReturnsWhatWasUploaded) {
     for (const std::int64_t rows : {0, 1, 2, 9}) {
       const std::vector<float> values = Uniform(this->random_, rows * columns);
       auto tensor = this->duo_.MakeTensor(rows, columns);
-      this->duo_.subject().device.Upload(values, tensor.tested);
+      this->duo_.Upload(values, tensor.tested);
 
       EXPECT_EQ(this->duo_.Result(tensor), values);
       EXPECT_EQ(tensor.tested.rows(), rows);
@@ -58,15 +59,15 @@ TYPED_TEST(Conformance, ATensorTakesAnyNumberOfRowsUpToItsCapacity) {
     std::vector<float> result(values.size());
 
     tensor.SetRows(rows);
-    this->duo_.subject().device.Upload(values, tensor);
-    this->duo_.subject().device.Download(tensor, result);
+    this->duo_.Upload(values, tensor);
+    this->duo_.Download(tensor, result);
 
     EXPECT_EQ(result, values);
   }
 }
 
 TYPED_TEST(Conformance, ASourceThatFailsFailsWhatIsMadeOfIt) {
-  auto source = SourceOf(std::vector<float>(100 * 7), 7);
+  auto source = SourceOf(std::vector<float>(100 * 8), 8);
   source.read = [](std::int64_t first, std::int64_t count, std::span<float> out) {
     std::ranges::fill(out, 0.0F);
     return first + count > 60 ? absl::DataLossError("row 60") : absl::OkStatus();
@@ -251,9 +252,11 @@ TYPED_TEST(Conformance, RmsNormInAllShapes) {
 // --- Linear -------------------------------------------------------------------------------------
 
 TYPED_TEST(Conformance, LinearOfKnownNumbers) {
-  const auto x = this->duo_.MakeTensor(std::vector<float>{1, 2, 3, 4, 5, 6}, 3);
-  const auto w = this->duo_.MakeWeight(SourceOf({1, 0, -1, 2, 2, 2}, 3), std::vector<float>{10, 20},
-                                       WeightFormat::kBf16);
+  const auto x = this->duo_.MakeTensor(
+      std::vector<float>{1, 2, 3, 0, 0, 0, 0, 9, 4, 5, 6, 0, 0, 0, 0, 9}, 8, Holds::kFactors);
+  const auto w =
+      this->duo_.MakeWeight(SourceOf({1, 0, -1, 7, 7, 7, 7, 0, 2, 2, 2, 7, 7, 7, 7, 0}, 8),
+                            std::vector<float>{10, 20}, WeightFormat::kBf16);
   auto y = this->duo_.MakeTensor(2, 2);
 
   this->duo_.Linear(x, w, Then::kStore, y);
@@ -263,8 +266,15 @@ TYPED_TEST(Conformance, LinearOfKnownNumbers) {
 }
 
 TYPED_TEST(Conformance, GeluOfKnownNumbers) {
-  const auto x = this->duo_.MakeTensor(std::vector<float>{1, -1, 3, -3, 0.5F, 0, 100, -100}, 1);
-  const auto w = this->duo_.MakeWeight(SourceOf({1}, 1), {}, WeightFormat::kF32);
+  // A column, and what fills rows of 8 up.
+  const auto column = [&](const std::vector<float>& values) {
+    std::vector<float> rows(values.size() * 8);
+    for (std::size_t i = 0; i < values.size(); ++i) rows[i * 8] = values[i];
+    return this->duo_.MakeTensor(rows, 8, Holds::kFactors);
+  };
+  const auto x = column({1, -1, 3, -3, 0.5F, 0, 100, -100});
+  const auto w =
+      this->duo_.MakeWeight(SourceOf({1, 0, 0, 0, 0, 0, 0, 0}, 8), {}, WeightFormat::kF32);
   auto y = this->duo_.MakeTensor(8, 1);
 
   this->duo_.Linear(x, w, Then::kGelu, y);
@@ -285,12 +295,13 @@ struct LinearCase {
 // A sum of `inputs` products, the bias and perhaps y. GELU multiplies the error by its slope, 1.13
 // at most, and adds some roundings of v: half of 1 + tanh, which is off by 4 u or so.
 template <class Subject>
-void CheckLinear(Duo<Subject>& duo, std::mt19937& random, const LinearCase& c) {
+void CheckLinear(Duo<Subject>& duo, std::mt19937& random, LinearCase c) {
+  c.inputs = (c.inputs + Subject::kInputs - 1) / Subject::kInputs * Subject::kInputs;
   SCOPED_TRACE(::testing::Message()
                << "[" << c.rows << ", " << c.inputs << "] x [" << c.outputs << ", " << c.inputs
                << "] " << WeightFormatName(c.format) << " then " << static_cast<int>(c.then)
                << (c.biased ? " biased" : ""));
-  const auto x = duo.MakeTensor(Uniform(random, c.rows * c.inputs), c.inputs);
+  const auto x = duo.MakeTensor(Uniform(random, c.rows * c.inputs), c.inputs, Holds::kFactors);
   const auto w = duo.MakeWeight(SourceOf(Uniform(random, c.outputs * c.inputs), c.inputs),
                                 Uniform(random, c.biased ? c.outputs : 0), c.format);
   const std::vector<float> before = Uniform(random, c.rows * c.outputs);
@@ -370,9 +381,11 @@ TYPED_TEST(Conformance, LinearOfNoRowsDoesNothing) {
 // Largest, smallest and subnormal weights of each format come through exactly.
 TYPED_TEST(Conformance, LinearReadsTheWholeRangeOfItsFormat) {
   const std::vector<float> weights = {65504.0F, 0x1p-24F, -0x1.ff8p-15F, 0x1p-14F, 1.0F, -0.0F};
-  const auto x = this->duo_.MakeTensor(std::vector<float>{1}, 1);
+  const auto x = this->duo_.MakeTensor(std::vector<float>{1, 0, 0, 0, 0, 0, 0, 0}, 8);
+  std::vector<float> matrix(weights.size() * 8);
+  for (std::size_t i = 0; i < weights.size(); ++i) matrix[i * 8] = weights[i];
   for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kF16}) {
-    const auto w = this->duo_.MakeWeight(SourceOf(weights, 1), {}, format);
+    const auto w = this->duo_.MakeWeight(SourceOf(matrix, 8), {}, format);
     auto y = this->duo_.MakeTensor(1, 6);
 
     this->duo_.Linear(x, w, Then::kStore, y);
@@ -383,19 +396,19 @@ TYPED_TEST(Conformance, LinearReadsTheWholeRangeOfItsFormat) {
 
 TYPED_TEST(Conformance, LinearOfARowDoesNotDependOnItsNeighbours) {
   for (const WeightFormat format : kFormats) {
-    const auto w = this->duo_.MakeWeight(SourceOf(Uniform(this->random_, 83 * 70), 70),
+    const auto w = this->duo_.MakeWeight(SourceOf(Uniform(this->random_, 83 * 72), 72),
                                          Uniform(this->random_, 83), format);
-    std::vector<float> values = Uniform(this->random_, 37 * 70);
-    std::fill_n(values.begin() + 12 * 70, 70, kNan);
-    const auto x = this->duo_.MakeTensor(values, 70);
+    std::vector<float> values = Uniform(this->random_, 37 * 72);
+    std::fill_n(values.begin() + 12 * 72, 72, kNan);
+    const auto x = this->duo_.MakeTensor(values, 72, Holds::kFactors);
     auto y = this->duo_.MakeTensor(37, 83);
     this->duo_.Linear(x, w, Then::kGelu, y);
     const std::vector<float> together = this->duo_.Result(y);
 
     for (std::int64_t t = 0; t < 37; ++t) {
       if (t == 12) continue;
-      const auto row = std::span(values).subspan(static_cast<std::size_t>(t) * 70, 70);
-      const auto alone = this->duo_.MakeTensor(row, 70);
+      const auto row = std::span(values).subspan(static_cast<std::size_t>(t) * 72, 72);
+      const auto alone = this->duo_.MakeTensor(row, 72, Holds::kFactors);
       auto result = this->duo_.MakeTensor(1, 83);
       this->duo_.Linear(alone, w, Then::kGelu, result);
 

@@ -3,7 +3,8 @@
 // A backend under test beside the oracle: every object is made twice and every call made on both,
 // so that a conformance test reads like the formula that it is about.
 //
-// To test another backend, write a struct like CpuSubject and add it to Subjects.
+// To test another backend, write a header like cpu_subjects.h and compile the tests with it as
+// CODEGEN_SUBJECTS.
 #ifndef CODEGEN_TESTS_BACKEND_DUO_H_
 #define CODEGEN_TESTS_BACKEND_DUO_H_
 
@@ -18,70 +19,31 @@
 #include <random>
 #include <span>
 #include <string>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "backend/backend.h"
-#include "base/thread_pool.h"
-#include "cpu/cpu_backend.h"
-#include "cpu/cpu_device.h"
-#include "cpu/isa.h"
+#include "backend/step.h"
 #include "support/reference_backend.h"
+#include "tensor/half.h"
 
 namespace codegen::testing {
 
-// A subject: a device, a backend on it, and whether a row's result is the same to the bit whatever
-// other rows are computed with it.
-struct ReferenceSubject {
-  using Backend = ReferenceBackend;
-  static constexpr bool kSameBitsInAnyBatch = true;
+using backend::Holds;
 
-  ReferenceDevice device;
-  ReferenceBackend backend;
-};
-
-// On one level of instructions; on a machine without it the tests skip and the level does not
-// matter.
-template <int threads, CpuFeatures level = CpuFeatures::kAuto>
-struct CpuSubject {
-  using Backend = cpu::CpuBackend;
-  static constexpr bool kSameBitsInAnyBatch = true;
-
-  static constexpr CpuFeatures kLevel = level;
-
-  std::unique_ptr<base::ThreadPool> pool = *base::ThreadPool::Create(threads);
-  cpu::CpuDevice device{*pool, {.level = cpu::ChooseLevel(level).value_or(CpuFeatures::kAuto)}};
-  cpu::CpuBackend backend{device};
-};
-
-// What is exact is the same from kAvx512 on: cpu/linear_test holds the levels above it, and kFast,
-// to the oracle.
-using Subjects =
-    ::testing::Types<ReferenceSubject, CpuSubject<1>, CpuSubject<3, CpuFeatures::kPortable>,
-                     CpuSubject<3, CpuFeatures::kSse4>, CpuSubject<3, CpuFeatures::kAvx2>,
-                     CpuSubject<3, CpuFeatures::kAvx512>>;
-
-struct SubjectName {
-  template <class Subject>
-  static std::string GetName(int) {
-    if constexpr (std::is_same_v<Subject, ReferenceSubject>) {
-      return "Reference";
-    } else {
-      return std::string("Cpu_") + CpuFeaturesName(Subject::kLevel);
-    }
-  }
-};
-
-// A fixture for one subject: skips where the machine lacks its instructions.
+// A fixture for one subject: skips where the machine lacks what it needs.
 template <class Subject>
 class SubjectTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    if constexpr (requires { Subject::kLevel; }) {
-      if (!cpu::ChooseLevel(Subject::kLevel).ok())
-        GTEST_SKIP() << "this machine does not run " << CpuFeaturesName(Subject::kLevel);
-    }
+    if (const std::string why = Subject::WhyNot(); !why.empty()) GTEST_SKIP() << why;
+  }
+};
+
+struct SubjectName {
+  template <class Subject>
+  static std::string GetName(int) {
+    return Subject::Name();
   }
 };
 
@@ -134,17 +96,29 @@ class Duo {
   Subject& subject() { return subject_; }
 
   // [rows, columns], unset. Of the capacity only `rows` are needed; more must not matter.
-  Tensor MakeTensor(std::int64_t rows, std::int64_t columns) {
-    Tensor tensor{*subject_.device.MakeTensor(rows + 3, columns), {rows, columns}};
+  Tensor MakeTensor(std::int64_t rows, std::int64_t columns, Holds holds = Holds::kSums) {
+    Tensor tensor{*subject_.device.MakeTensor(rows + 3, columns, holds), {rows, columns}};
     tensor.tested.SetRows(rows);
     return tensor;
   }
 
-  Tensor MakeTensor(std::span<const float> values, std::int64_t columns) {
-    Tensor tensor = MakeTensor(static_cast<std::int64_t>(values.size()) / columns, columns);
-    subject_.device.Upload(values, tensor.tested);
-    reference_device_.Upload(values, tensor.expected);
+  // Factors are rounded as the subject holds them, so that both have the same.
+  Tensor MakeTensor(std::span<const float> values, std::int64_t columns,
+                    Holds holds = Holds::kSums) {
+    Tensor tensor = MakeTensor(static_cast<std::int64_t>(values.size()) / columns, columns, holds);
+    std::vector<float> held(values.begin(), values.end());
+    if (holds == Holds::kFactors && Subject::kFactorRoundoff > kRoundoff)
+      for (float& value : held) value = tensor::FloatFromBf16(tensor::Bf16FromFloat(value));
+    Upload(held, tensor.tested);
+    reference_device_.Upload(held, tensor.expected);
     return tensor;
+  }
+
+  void Upload(std::span<const float> values, typename Device::Tensor& y) {
+    ASSERT_EQ(backend::Upload(subject_.device, values, y), absl::OkStatus());
+  }
+  void Download(const typename Device::Tensor& x, std::span<float> out) {
+    ASSERT_EQ(backend::Download(subject_.device, x, out), absl::OkStatus());
   }
 
   Weight MakeWeight(const backend::MatrixSource& source, std::span<const float> bias,
@@ -209,7 +183,7 @@ class Duo {
   // What the subject computed.
   std::vector<float> Result(const Tensor& y) {
     std::vector<float> values(static_cast<std::size_t>(y.tested.rows() * y.tested.columns()));
-    subject_.device.Download(y.tested, values);
+    Download(y.tested, values);
     return values;
   }
 
@@ -263,7 +237,8 @@ void ExpectSameRow(std::span<const float> a, std::span<const float> b) {
       ASSERT_EQ(std::bit_cast<std::uint32_t>(a[i]), std::bit_cast<std::uint32_t>(b[i]))
           << "element " << i << ": " << a[i] << " and " << b[i];
     } else {
-      ASSERT_NEAR(a[i], b[i], 1e-5 * (1 + std::abs(a[i]))) << "element " << i;
+      ASSERT_NEAR(a[i], b[i], (1e-5 + 8 * Subject::kFactorRoundoff) * (1 + std::abs(a[i])))
+          << "element " << i;
     }
   }
 }

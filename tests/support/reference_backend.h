@@ -91,7 +91,8 @@ class ReferenceDevice {
     ReferenceMatrix values;  // the same
   };
 
-  absl::StatusOr<Tensor> MakeTensor(std::int64_t capacity, std::int64_t columns) {
+  absl::StatusOr<Tensor> MakeTensor(std::int64_t capacity, std::int64_t columns,
+                                    backend::Holds = backend::Holds::kSums) {
     return Tensor(capacity, columns);
   }
 

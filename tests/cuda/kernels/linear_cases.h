@@ -30,6 +30,9 @@ namespace codegen::cuda {
 static_assert(kInt4GroupInputs == quant::kInt4Group);
 static_assert(sizeof(Int4Scale) == sizeof(quant::Int4Scale));
 
+// All products here are of rows that come behind so many others.
+inline constexpr int kRowsBefore = 3;
+
 // Rows that there are of row_capacity that there can be.
 struct LinearShape {
   int rows = 1;
@@ -124,7 +127,7 @@ LinearWeights<W> MakeWeights(const LinearShape& shape, unsigned seed) {
 template <class W, class X, class Y>
 class LinearCase {
  public:
-  LinearCase(const LinearShape& shape, LinearThen then)
+  LinearCase(const LinearShape& shape, backend::Then then)
       : shape_(shape),
         then_(then),
         weights_(MakeWeights<W>(shape, 100)),
@@ -136,7 +139,7 @@ class LinearCase {
         device_x_(x_),
         device_y_(y_),
         device_bias_(bias_),
-        device_rows_({shape.rows}) {}
+        device_rows_({kRowsBefore + shape.rows}) {}
 
   LinearArgs<W, X, Y> args() const {
     return {.x = device_x_.data(),
@@ -145,6 +148,7 @@ class LinearCase {
             .bias = device_bias_.data(),
             .y = device_y_.data(),
             .rows = device_rows_.data(),
+            .rows_before = kRowsBefore,
             .row_capacity = shape_.row_capacity,
             .inputs = shape_.inputs,
             .outputs = shape_.outputs,
@@ -200,10 +204,10 @@ class LinearCase {
       magnitude += std::abs(product);
     }
     const double before = Number(y_[Index(row, shape_.outputs, output)]);
-    if (then_ == LinearThen::kAdd) sum += before;
-    if (then_ == LinearThen::kAdd) magnitude += std::abs(before);
+    if (then_ == backend::Then::kAdd) sum += before;
+    if (then_ == backend::Then::kAdd) magnitude += std::abs(before);
     constexpr double kSqrt2OverPi = 0.79788456080286535588;
-    if (then_ == LinearThen::kGelu)
+    if (then_ == backend::Then::kGelu)
       sum *= (1 + std::tanh(kSqrt2OverPi * (sum + 0.044715 * sum * sum * sum))) / 2;
     constexpr double kRounding = std::is_same_v<Y, float> ? 0x1p-23 : 0x1p-8;
     return {sum, 4 * std::sqrt(shape_.inputs + 8.0) * 0x1p-24 * magnitude +
@@ -211,7 +215,7 @@ class LinearCase {
   }
 
   LinearShape shape_;
-  LinearThen then_;
+  backend::Then then_;
   LinearWeights<W> weights_;
   std::vector<X> x_;
   std::vector<Y> y_;

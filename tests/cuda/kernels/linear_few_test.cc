@@ -9,10 +9,11 @@
 namespace codegen::cuda {
 namespace {
 
-constexpr LinearThen kEveryThen[] = {LinearThen::kStore, LinearThen::kAdd, LinearThen::kGelu};
+constexpr backend::Then kEveryThen[] = {backend::Then::kStore, backend::Then::kAdd,
+                                        backend::Then::kGelu};
 
 template <class W, class X, class Y>
-void ExpectFew(const LinearShape& shape, LinearThen then) {
+void ExpectFew(const LinearShape& shape, backend::Then then) {
   SCOPED_TRACE(testing::Message() << shape.rows << " of " << shape.row_capacity << " rows, "
                                   << shape.inputs << " inputs, " << shape.outputs
                                   << " outputs, then " << static_cast<int>(then));
@@ -55,7 +56,7 @@ TYPED_TEST(LinearFewFormat, MultipliesShapesOfAllSizes) {
 
 TYPED_TEST(LinearFewFormat, TakesOneToEightRows) {
   for (int rows = 1; rows <= kFewRows; ++rows)
-    for (const LinearThen then : kEveryThen)
+    for (const backend::Then then : kEveryThen)
       ExpectFew<typename TypeParam::W, typename TypeParam::X, typename TypeParam::Y>(
           {.rows = rows, .row_capacity = rows, .inputs = 200, .outputs = 7}, then);
 }
@@ -63,9 +64,9 @@ TYPED_TEST(LinearFewFormat, TakesOneToEightRows) {
 // x of one row has tiles of 8192 inputs, of 8 rows of 1024, which the shapes above hardly reach.
 TYPED_TEST(LinearFewFormat, ChangesTiles) {
   ExpectFew<typename TypeParam::W, typename TypeParam::X, typename TypeParam::Y>(
-      {.rows = 1, .row_capacity = 1, .inputs = 16392, .outputs = 3}, LinearThen::kStore);
+      {.rows = 1, .row_capacity = 1, .inputs = 16392, .outputs = 3}, backend::Then::kStore);
   ExpectFew<typename TypeParam::W, typename TypeParam::X, typename TypeParam::Y>(
-      {.rows = 8, .row_capacity = 8, .inputs = 4104, .outputs = 3}, LinearThen::kStore);
+      {.rows = 8, .row_capacity = 8, .inputs = 4104, .outputs = 3}, backend::Then::kStore);
 }
 
 TYPED_TEST(LinearFewFormat, GivesARowTheSameBitsWhateverItsNeighbours) {
@@ -75,7 +76,7 @@ TYPED_TEST(LinearFewFormat, GivesARowTheSameBitsWhateverItsNeighbours) {
   const auto run = [](int rows, int row_capacity) {
     const LinearCase<typename TypeParam::W, typename TypeParam::X, Y> linear(
         {.rows = rows, .row_capacity = row_capacity, .inputs = 4104, .outputs = kOutputs},
-        LinearThen::kStore);
+        backend::Then::kStore);
     EXPECT_EQ(LinearFew(linear.args(), nullptr), cudaSuccess);
     return linear.y();
   };
@@ -98,7 +99,7 @@ TYPED_TEST(LinearFewFormat, IsRightUnderEverySchedule) {
         LinearShape{.rows = 1, .row_capacity = 1, .inputs = 200, .outputs = 19}}) {
     UnderEverySchedule([&] {
       const LinearCase<typename TypeParam::W, typename TypeParam::X, typename TypeParam::Y> linear(
-          shape, LinearThen::kAdd);
+          shape, backend::Then::kAdd);
       ASSERT_EQ(LinearFew(linear.args(), nullptr), cudaSuccess);
       linear.ExpectProduct();
     });
@@ -108,7 +109,7 @@ TYPED_TEST(LinearFewFormat, IsRightUnderEverySchedule) {
 TEST(LinearFew, DoesWithoutBias) {
   simt::Reset();
   const LinearCase<__nv_bfloat16, __nv_bfloat16, float> linear(
-      {.rows = 1, .row_capacity = 1, .inputs = 64, .outputs = 7}, LinearThen::kStore);
+      {.rows = 1, .row_capacity = 1, .inputs = 64, .outputs = 7}, backend::Then::kStore);
   LinearArgs<__nv_bfloat16, __nv_bfloat16, float> args = linear.args();
   args.bias = nullptr;
 
@@ -120,19 +121,19 @@ TEST(LinearFew, DoesWithoutBias) {
 // So many outputs that blocks are wider.
 TEST(LinearFew, TakesManyOutputs) {
   ExpectFew<Int4Word, __nv_bfloat16, float>(
-      {.rows = 1, .row_capacity = 1, .inputs = 8, .outputs = 8461}, LinearThen::kStore);
+      {.rows = 1, .row_capacity = 1, .inputs = 8, .outputs = 8461}, backend::Then::kStore);
   ExpectFew<__nv_bfloat16, __nv_bfloat16, float>(
-      {.rows = 5, .row_capacity = 8, .inputs = 8, .outputs = 8461}, LinearThen::kStore);
+      {.rows = 5, .row_capacity = 8, .inputs = 8, .outputs = 8461}, backend::Then::kStore);
 }
 
 TEST(LinearFew, DoesNothingForNoRows) {
   ExpectFew<std::int8_t, float, float>({.rows = 0, .row_capacity = 2, .inputs = 64, .outputs = 7},
-                                       LinearThen::kStore);
+                                       backend::Then::kStore);
 }
 
 TEST(LinearFew, RefusesWhatItDoesNotMultiply) {
   simt::Reset();
-  const LinearCase<float, float, float> linear({}, LinearThen::kStore);
+  const LinearCase<float, float, float> linear({}, backend::Then::kStore);
   LinearArgs<float, float, float> args = linear.args();
 
   args.inputs = 12;

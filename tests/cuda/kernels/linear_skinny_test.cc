@@ -9,10 +9,11 @@
 namespace codegen::cuda {
 namespace {
 
-constexpr LinearThen kThens[] = {LinearThen::kStore, LinearThen::kAdd, LinearThen::kGelu};
+constexpr backend::Then kThens[] = {backend::Then::kStore, backend::Then::kAdd,
+                                    backend::Then::kGelu};
 
 template <class W, class Y>
-void ExpectSkinny(const LinearShape& shape, LinearThen then) {
+void ExpectSkinny(const LinearShape& shape, backend::Then then) {
   SCOPED_TRACE(testing::Message() << shape.rows << " of " << shape.row_capacity << " rows, "
                                   << shape.inputs << " inputs, " << shape.outputs
                                   << " outputs, then " << static_cast<int>(then));
@@ -49,7 +50,7 @@ TYPED_TEST(LinearSkinnyFormat, MultipliesShapesOfAllSizes) {
 
 TYPED_TEST(LinearSkinnyFormat, TakesUpToSixtyFourRows) {
   for (const int rows : {1, 7, 8, 9, 16, 17, 31, 32, 33, 48, 63, 64})
-    for (const LinearThen then : kThens)
+    for (const backend::Then then : kThens)
       ExpectSkinny<typename TypeParam::W, typename TypeParam::Y>(
           {.rows = rows, .row_capacity = rows, .inputs = 200, .outputs = 40}, then);
 }
@@ -59,7 +60,7 @@ TYPED_TEST(LinearSkinnyFormat, ChangesTiles) {
   for (const int row_capacity : {8, 16, 32, 64})
     ExpectSkinny<typename TypeParam::W, typename TypeParam::Y>(
         {.rows = row_capacity, .row_capacity = row_capacity, .inputs = 3080, .outputs = 9},
-        LinearThen::kStore);
+        backend::Then::kStore);
 }
 
 TYPED_TEST(LinearSkinnyFormat, GivesARowTheSameBitsWhateverItsNeighbours) {
@@ -69,7 +70,7 @@ TYPED_TEST(LinearSkinnyFormat, GivesARowTheSameBitsWhateverItsNeighbours) {
   const auto run = [](int rows, int row_capacity) {
     const LinearCase<typename TypeParam::W, __nv_bfloat16, Y> linear(
         {.rows = rows, .row_capacity = row_capacity, .inputs = 1544, .outputs = kOutputs},
-        LinearThen::kStore);
+        backend::Then::kStore);
     EXPECT_EQ(LinearSkinny(linear.args(), nullptr), cudaSuccess);
     return linear.y();
   };
@@ -92,7 +93,7 @@ TYPED_TEST(LinearSkinnyFormat, IsRightUnderEverySchedule) {
         LinearShape{.rows = 33, .row_capacity = 40, .inputs = 1544, .outputs = 70}}) {
     UnderEverySchedule([&] {
       const LinearCase<typename TypeParam::W, __nv_bfloat16, typename TypeParam::Y> linear(
-          shape, LinearThen::kAdd);
+          shape, backend::Then::kAdd);
       ASSERT_EQ(LinearSkinny(linear.args(), nullptr), cudaSuccess);
       linear.ExpectProduct();
     });
@@ -101,12 +102,12 @@ TYPED_TEST(LinearSkinnyFormat, IsRightUnderEverySchedule) {
 
 TEST(LinearSkinny, DoesNothingForNoRows) {
   ExpectSkinny<std::int8_t, float>({.rows = 0, .row_capacity = 9, .inputs = 64, .outputs = 7},
-                                   LinearThen::kStore);
+                                   backend::Then::kStore);
 }
 
 TEST(LinearSkinny, RefusesWhatItDoesNotMultiply) {
   simt::Reset();
-  const LinearCase<__nv_bfloat16, __nv_bfloat16, float> linear({}, LinearThen::kStore);
+  const LinearCase<__nv_bfloat16, __nv_bfloat16, float> linear({}, backend::Then::kStore);
   LinearArgs<__nv_bfloat16, __nv_bfloat16, float> args = linear.args();
 
   args.inputs = 12;
