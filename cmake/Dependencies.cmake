@@ -7,9 +7,6 @@ find_package(absl REQUIRED)
 find_package(fmt REQUIRED)
 find_package(simdjson REQUIRED)
 find_package(hwy REQUIRED)
-
-# AUTO means "when a toolkit is found and there is something to build with it", so here it builds for the CPU alone.
-if(CODEGEN_CUDA AND NOT CODEGEN_CUDA STREQUAL "AUTO")
-  message(FATAL_ERROR "CODEGEN_CUDA=${CODEGEN_CUDA}: this version of codegen has no CUDA backend yet. "
-                      "Configure with CODEGEN_CUDA=AUTO (the default) or OFF.")
+if(CODEGEN_CUDA)
+  find_package(CUDAToolkit REQUIRED)
 endif()

@@ -75,17 +75,3 @@ function(codegen_benchmark name)
   target_link_libraries(${name} PRIVATE ${bench_LINKS} codegen_warnings benchmark::benchmark benchmark::benchmark_main)
   target_compile_definitions(${name} PRIVATE CODEGEN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
 endfunction()
-
-# codegen_device_test(SOURCES...): tests that nvcc compiles kernels for devices and that none spills registers. Without nvcc,
-# or without the tests that are for CI, there are none.
-function(codegen_device_test)
-  if(NOT CODEGEN_CI_TESTS OR NOT CUDAToolkit_NVCC_EXECUTABLE)
-    return()
-  endif()
-  foreach(source IN LISTS ARGN)
-    add_test(NAME device.${source}
-             COMMAND ${CMAKE_COMMAND} -DNVCC=${CUDAToolkit_NVCC_EXECUTABLE} -DROOT=${PROJECT_SOURCE_DIR} -DSOURCE=${source}
-                     -DWORK=${CMAKE_CURRENT_BINARY_DIR} -P ${PROJECT_SOURCE_DIR}/cmake/CheckSpills.cmake)
-    set_tests_properties(device.${source} PROPERTIES LABELS ci TIMEOUT 600)
-  endforeach()
-endfunction()

@@ -25,6 +25,7 @@ constexpr int kInputsMultiple = 8;
 
 // What is free and of that what may be taken.
 absl::StatusOr<std::int64_t> MemoryToTake(const CudaOptions& options) {
+  CODEGEN_DCHECK(options.memory >= 0);
   std::size_t free = 0;
   std::size_t total = 0;
   CODEGEN_RETURN_IF_ERROR(Check(cudaMemGetInfo(&free, &total), "asking for the GPU's memory"));
@@ -120,6 +121,7 @@ absl::StatusOr<Weight> CudaDevice::MakeWeight(const backend::MatrixSource& sourc
 
 absl::StatusOr<Embedding> CudaDevice::MakeEmbedding(const backend::MatrixSource& source,
                                                     WeightFormat format) {
+  CODEGEN_DCHECK(source.rows > 0 && source.columns > 0);
   CODEGEN_ASSIGN_OR_RETURN(const CurrentDevice current, CurrentDevice::Choose(options_.device));
   const RowLayout layout = EmbeddingLayout(format, source.columns);
   Embedding embedding;

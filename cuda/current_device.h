@@ -31,7 +31,7 @@ class CurrentDevice {
   }
 
   ~CurrentDevice() {
-    if (previous_ != kNothing) static_cast<void>(cudaSetDevice(previous_));
+    if (previous_ != kNothing) Check(cudaSetDevice(previous_), "").IgnoreError();
   }
   CurrentDevice(CurrentDevice&& other) noexcept
       : previous_(std::exchange(other.previous_, kNothing)) {}

@@ -7,9 +7,10 @@
 //   9..64    linear_skinny         linear_skinny            linear_few, 8 rows at a time
 //   65..     cuBLASLt              linear_skinny, 64 rows at a time
 //
-// cuBLASLt takes no rows that are no whole 16 bytes, and may be absent: then as for int8.
-// Deterministic: always the kernel of 9 rows, so that a row's result is the same whatever the
-// number of rows. (Attention then is that of prompts always: step_arrays.h.)
+// cuBLASLt takes only outputs that are a multiple of 8 and no gelu into sums or addition to
+// factors, which models do not ask for, and may be absent: then as for int8. Deterministic: always
+// the kernel of 9 rows, so that a row's result is the same whatever the number of rows. (Attention
+// then is that of prompts always: step_arrays.h.)
 #ifndef CODEGEN_CUDA_LINEAR_H_
 #define CODEGEN_CUDA_LINEAR_H_
 

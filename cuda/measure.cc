@@ -20,7 +20,7 @@ constexpr int kRounds = 5;
 
 // Much larger than the second-level cache of any device (50 MB on Hopper).
 constexpr std::int64_t kCopyBytes = std::int64_t{512} << 20;
-constexpr std::int64_t kLeastBytes = std::int64_t{32} << 20;
+constexpr std::int64_t kLeastBytes = std::int64_t{1} << 20;
 
 // A square product that fills every device for a millisecond or so.
 constexpr std::int64_t kSide = 8192;
@@ -43,8 +43,7 @@ absl::StatusOr<double> Seconds(const Stream& stream, const Put& put) {
 }
 
 absl::StatusOr<double> MeasureCopies(CudaDevice& device, const Stream& stream) {
-  const std::int64_t bytes =
-      std::clamp(device.budget().free_bytes() / 4, kLeastBytes, kCopyBytes);
+  const std::int64_t bytes = std::clamp(device.budget().free_bytes() / 4, kLeastBytes, kCopyBytes);
   CODEGEN_ASSIGN_OR_RETURN(const DeviceBuffer from, DeviceBuffer::Create(device.budget(), bytes));
   CODEGEN_ASSIGN_OR_RETURN(const DeviceBuffer to, DeviceBuffer::Create(device.budget(), bytes));
   const auto size = static_cast<std::size_t>(bytes);
@@ -62,13 +61,12 @@ absl::StatusOr<double> MeasureCopies(CudaDevice& device, const Stream& stream) {
 absl::StatusOr<double> MeasureProducts(CudaDevice& device, const Stream& stream) {
   MemoryBudget& budget = device.budget();
   std::int64_t side = kSide;
-  while (side > 1024 && 3 * 2 * side * side > budget.free_bytes() / 2) side /= 2;
+  while (side > 256 && 3 * 2 * side * side > budget.free_bytes() / 8) side /= 2;
   CODEGEN_ASSIGN_OR_RETURN(const DeviceBuffer matrices,
                            DeviceBuffer::Create(budget, 3 * 2 * side * side));
-  CODEGEN_RETURN_IF_ERROR(Check(cudaMemsetAsync(matrices.data(), 0,
-                                                static_cast<std::size_t>(matrices.bytes()),
-                                                stream.get()),
-                                "clearing memory of the GPU"));
+  CODEGEN_RETURN_IF_ERROR(Check(
+      cudaMemsetAsync(matrices.data(), 0, static_cast<std::size_t>(matrices.bytes()), stream.get()),
+      "clearing memory of the GPU"));
   CODEGEN_ASSIGN_OR_RETURN(Gemm gemm, Gemm::Create(*device.blas(), budget));
   const GemmShape shape{.rows = side, .outputs = side, .inputs = side};
   CODEGEN_RETURN_IF_ERROR(gemm.Prepare(shape));

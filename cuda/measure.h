@@ -22,7 +22,7 @@ struct DeviceSpeed {
 };
 
 // The best of a few rounds each, in some tens of milliseconds. Takes memory of the device's budget
-// meanwhile, and measures less well with less: RESOURCE_EXHAUSTED if 64 MiB are not free.
+// meanwhile, and measures badly with less than 4 GiB: RESOURCE_EXHAUSTED if 40 MiB are not free.
 absl::StatusOr<DeviceSpeed> MeasureDevice(CudaDevice& device);
 
 }  // namespace codegen::cuda

@@ -29,8 +29,7 @@ RowLayout WeightLayout(WeightFormat format, std::int64_t columns);
 // kAuto.
 RowLayout EmbeddingLayout(WeightFormat format, std::int64_t columns);
 
-// Writes one row. What fills it up is left as it is. `scales` is aligned to 4 bytes. Requires:
-// row.size() == layout.columns.
+// Writes one row. What fills it up is left as it is. Requires: row.size() == layout.columns.
 void PackRow(const RowLayout& layout, std::span<const float> row, std::byte* elements,
              std::byte* scales);
 

@@ -15,7 +15,7 @@ namespace codegen::cuda {
 namespace {
 
 // Enough to keep the way to the device busy while a thread is woken up.
-constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
+constexpr std::size_t kPinnedBytes = std::size_t{4} << 20;
 
 // Rows that a thread lays out at a time.
 constexpr std::int64_t kTaskRows = 16;
@@ -31,7 +31,7 @@ absl::Status PutCopy(const std::byte* from, std::size_t bytes, std::byte* to,
 
 absl::StatusOr<Transfer> Transfer::Create(base::ThreadPool& pool) {
   const auto make_piece = []() -> absl::StatusOr<Piece> {
-    CODEGEN_ASSIGN_OR_RETURN(PinnedBuffer memory, PinnedBuffer::Create(kPieceBytes));
+    CODEGEN_ASSIGN_OR_RETURN(PinnedBuffer memory, PinnedBuffer::Create(kPinnedBytes));
     CODEGEN_ASSIGN_OR_RETURN(Event sent, Event::Create(EventUse::kOrder));
     return Piece{std::move(memory), std::move(sent)};
   };
@@ -44,7 +44,7 @@ absl::StatusOr<Transfer> Transfer::Create(base::ThreadPool& pool) {
 absl::Status Transfer::SendRows(const backend::MatrixSource& source, const RowLayout& layout,
                                 const DeviceBuffer& elements, const DeviceBuffer& scales) {
   const std::int64_t row_bytes = layout.elements + layout.scales;
-  const std::int64_t most = std::max<std::int64_t>(1, std::int64_t{kPieceBytes} / row_bytes);
+  const std::int64_t most = std::max<std::int64_t>(1, std::int64_t{kPinnedBytes} / row_bytes);
   for (std::int64_t first = 0, turn = 0; first < source.rows; first += most, ++turn) {
     Piece& piece = pieces_[static_cast<std::size_t>(turn % 2)];
     CODEGEN_RETURN_IF_ERROR(piece.sent.Synchronize());
@@ -96,8 +96,8 @@ absl::Status Transfer::LayOut(const backend::MatrixSource& source, const RowLayo
 
 absl::Status Transfer::Send(std::span<const std::byte> bytes, const DeviceBuffer& to) {
   std::byte* const through = pieces_[0].memory.data();
-  for (std::size_t first = 0; first < bytes.size(); first += kPieceBytes) {
-    const std::span part = bytes.subspan(first).first(std::min(kPieceBytes, bytes.size() - first));
+  for (std::size_t first = 0; first < bytes.size(); first += kPinnedBytes) {
+    const std::span part = bytes.subspan(first).first(std::min(kPinnedBytes, bytes.size() - first));
     std::memcpy(through, part.data(), part.size());
     CODEGEN_RETURN_IF_ERROR(PutCopy(through, part.size(), to.data() + first, stream_));
     CODEGEN_RETURN_IF_ERROR(stream_.Synchronize());
@@ -107,8 +107,8 @@ absl::Status Transfer::Send(std::span<const std::byte> bytes, const DeviceBuffer
 
 absl::Status Transfer::Receive(const DeviceBuffer& from, std::span<std::byte> bytes) {
   std::byte* const through = pieces_[0].memory.data();
-  for (std::size_t first = 0; first < bytes.size(); first += kPieceBytes) {
-    const std::span part = bytes.subspan(first).first(std::min(kPieceBytes, bytes.size() - first));
+  for (std::size_t first = 0; first < bytes.size(); first += kPinnedBytes) {
+    const std::span part = bytes.subspan(first).first(std::min(kPinnedBytes, bytes.size() - first));
     CODEGEN_RETURN_IF_ERROR(Check(cudaMemcpyAsync(through, from.data() + first, part.size(),
                                                   cudaMemcpyDeviceToHost, stream_.get()),
                                   "copying from the GPU"));

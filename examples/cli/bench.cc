@@ -39,7 +39,8 @@ Json ToJson(const LoadedModel& loaded, const codegen::BenchmarkResult& result) {
   for (const codegen::PrefillSpeed& prefill : result.prefill) cases.push_back(ToJson(prefill));
   for (const codegen::DecodeSpeed& decode : result.decode) cases.push_back(ToJson(decode));
   const codegen::ModelInfo& info = loaded.model.info();
-  return {{"machine", ToJson(result.machine)},
+  return {{"device", codegen::DeviceName(info.device)},
+          {"machine", ToJson(result.machine)},
           {"weights", codegen::WeightFormatName(info.weights)},
           {"head_weights", codegen::WeightFormatName(info.head_weights)},
           {"weight_bytes", info.weight_bytes},
@@ -103,8 +104,9 @@ Command BenchCommand() {
       .details =
           R"(Times prefill of each prompt length, and decoding at each batch size after a prompt of the
 first length; shares are of what the machine was measured to do just before.
---json prints {"machine": {"threads", "isa", "read_gb_s", "f32_gflops", "bf16_gflops", "int8_gops"},
-  "weights", "head_weights", "weight_bytes", "kv_cache", "precision", "peak", "load_s", "results": [
+--json prints {"device", "machine": {"threads", "isa", "read_gb_s", "f32_gflops", "bf16_gflops",
+  "int8_gops"}, "weights", "head_weights", "weight_bytes", "kv_cache", "precision", "peak",
+  "load_s", "results": [
   {"what": "prefill", "tokens", "tok_s", "share_of_peak"},
   {"what": "decode", "batch", "context", "tok_s", "share_of_bandwidth"}]}.
 
@@ -120,7 +122,7 @@ starts when it was due. Each point starts with an empty cache of prefixes.
 --static-batches N batches as a host does by hand: all that wait, up to N, start together and the
 next start when the last of these has ended. It is the same engine and computes no padding, so
 what it loses to the continuous batch is lost to waiting alone.
---load --json prints {"weights", "weight_bytes", "kv_cache", "precision", "isa",
+--load --json prints {"device", "weights", "weight_bytes", "kv_cache", "precision", "isa",
   "mode": "continuous|static", "max_batch", "points": [{"clients" | "rate", "requests",
   "tokens", "seconds", "tok_s", "requests_per_min", "ttft_s": {"p50", "p95", "p99"},
   "inter_token_s": {"p50", "p95", "p99"}, "end_to_end_s": {"p50", "p95", "p99"}, "goodput",

@@ -65,6 +65,18 @@ bool SetCpuFeatures(std::string_view value, Flags& flags) {
                 &codegen::CpuFeaturesName, flags.load.cpu_features);
 }
 
+bool SetDevice(std::string_view value, Flags& flags) {
+  constexpr std::string_view kNumbered = "cuda:";
+  int index = 0;
+  if (value.starts_with(kNumbered)) {
+    if (!ParseNumber(value.substr(kNumbered.size()), 0, kMaxInt, index)) return false;
+  } else if (value != "cpu" && value != "cuda") {
+    return false;
+  }
+  flags.load.device = value == "cpu" ? codegen::Device::Cpu() : codegen::Device::Cuda(index);
+  return true;
+}
+
 bool SetDeadline(std::string_view value, Flags& flags) {
   return ParseNumber(value, 0, kMaxInt, flags.deadline_ms);
 }
@@ -80,6 +92,16 @@ constexpr Flag kModelFlags[] = {
        flags.model = value;
        return !value.empty();
      }},
+    {"device", "D", "cpu, cuda or cuda:N, e.g. cuda:1",
+     "cpu, or cuda[:N], a GPU, where the build has CUDA; cpu", SetDevice},
+    {"device-memory", "BYTES", "a whole number of at least 0",
+     "memory of the GPU to use at most; 0, all that is free",
+     [](std::string_view value, Flags& flags) {
+       return ParseNumber(value, std::int64_t{0}, std::numeric_limits<std::int64_t>::max(),
+                          flags.load.device_memory);
+     }},
+    {"deterministic", nullptr, "", "on a GPU: the same bits whatever shares the batch",
+     [](std::string_view, Flags& flags) { return flags.load.deterministic = true; }},
     {"weights", "FORMAT", kFormats, "auto (as stored), f32, bf16, f16, int8 or int4; auto",
      [](std::string_view value, Flags& flags) { return SetWeights(value, flags.load.weights); }},
     {"head-weights", "FORMAT", kFormats, "of embedding and output matrix; auto, as --weights",

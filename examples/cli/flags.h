@@ -43,7 +43,7 @@ struct Flags {
   bool help = false;
 
   std::string model;          // a folder
-  codegen::LoadOptions load;  // --weights, --threads, --tokenizer, --qkv-groups
+  codegen::LoadOptions load;  // --device, --weights, --threads, --tokenizer, --qkv-groups
   bool json = false;
   bool json_lines = false;
 

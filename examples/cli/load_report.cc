@@ -118,7 +118,8 @@ Json ToJson(const LoadedModel& loaded, const Flags& flags,
   const codegen::ModelInfo& info = loaded.model.info();
   Json points = Json::array();
   for (const LoadSummary& summary : summaries) points.push_back(ToJson(summary));
-  return {{"weights", codegen::WeightFormatName(info.weights)},
+  return {{"device", codegen::DeviceName(info.device)},
+          {"weights", codegen::WeightFormatName(info.weights)},
           {"weight_bytes", info.weight_bytes},
           {"kv_cache", codegen::KvFormatName(info.kv_cache)},
           {"precision", codegen::ComputePrecisionName(info.precision)},

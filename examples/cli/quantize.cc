@@ -82,6 +82,8 @@ absl::Status Run(const Flags& given) {
 
 absl::Status Check(const Flags& flags) {
   if (const absl::Status status = CheckModel(flags); !status.ok()) return status;
+  if (flags.load.device != codegen::Device::Cpu())
+    return absl::InvalidArgumentError("--device: a model is written from the CPU only");
   return flags.output.empty() ? absl::InvalidArgumentError("--output DIR is missing")
                               : absl::OkStatus();
 }

@@ -40,7 +40,8 @@ struct ModelInfo {
   WeightFormat head_weights = WeightFormat::kAuto;  // of the output matrix
   ComputePrecision precision = ComputePrecision::kFast;
   KvFormat kv_cache = KvFormat::kBf16;                // never kAuto
-  CpuFeatures cpu_features = CpuFeatures::kPortable;  // what it runs on, never kAuto
+  Device device = Device::Cpu();                      // where it runs
+  CpuFeatures cpu_features = CpuFeatures::kPortable;  // never kAuto; on a GPU kPortable
   std::int64_t weight_bytes = 0;                      // held in memory
   std::int64_t kv_bytes_per_token = 0;                // of a session or batch
   TokenId end_of_text = -1;                           // ends a completion; -1 if there is none
@@ -73,8 +74,9 @@ class CODEGEN_EXPORT Model {
   // are in memory. No code of the folder is run and nothing is fetched. Errors: NOT_FOUND /
   // PERMISSION_DENIED (a file), DATA_LOSS (its bytes are not what its format says, or weights are
   // not finite), INVALID_ARGUMENT (config, tensors or options contradict each other or Limits),
-  // UNIMPLEMENTED (an architecture, dtype or tokenizer this library does not know),
-  // RESOURCE_EXHAUSTED (memory, threads).
+  // FAILED_PRECONDITION (a device or cpu_features that are not there), UNIMPLEMENTED (an
+  // architecture, dtype or tokenizer this library does not know, or what it cannot do on that
+  // device), RESOURCE_EXHAUSTED (memory, threads).
   static absl::StatusOr<Model> Load(const std::string& folder, const LoadOptions& options = {});
 
   // Makes a model of the shape that a config.json describes, with small random weights and no
@@ -88,10 +90,11 @@ class CODEGEN_EXPORT Model {
   // model.safetensors. Load reads such a folder without quantising or rearranging anything, and the
   // results are the same to the bit; LoadOptions::weights and head_weights must then be kAuto or
   // what was saved. Nothing is written over: a folder that holds a model.safetensors is refused.
-  // Errors: FAILED_PRECONDITION (a Random model; the folder holds a model, or another config.json or
-  // tokenizer; or it is no folder), NOT_FOUND / PERMISSION_DENIED (the folder cannot be made, or the
-  // files of the tokenizer are gone), INVALID_ARGUMENT (not a possible path), RESOURCE_EXHAUSTED
-  // (the disk is full). A failed Save leaves no model.safetensors behind, and may be tried again.
+  // Errors: FAILED_PRECONDITION (a Random model; the folder holds a model, or another config.json
+  // or tokenizer; or it is no folder), NOT_FOUND / PERMISSION_DENIED (the folder cannot be made, or
+  // the files of the tokenizer are gone), INVALID_ARGUMENT (not a possible path),
+  // RESOURCE_EXHAUSTED (the disk is full), UNIMPLEMENTED (a model on a GPU). A failed Save leaves
+  // no model.safetensors behind, and may be tried again.
   absl::Status Save(const std::string& folder) const;
 
   // Reads config.json alone. Errors: as Load.

@@ -65,8 +65,8 @@ constexpr const char* ComputePrecisionName(ComputePrecision precision) {
 
 // How the keys and values of past tokens are held.
 enum class KvFormat {
-  kAuto,  // bf16; f32 where the precision is kExact
-  kF32,
+  kAuto,  // bf16; on the CPU f32 where the precision is kExact
+  kF32,   // on the CPU only
   kBf16,  // rounded to nearest even, half the memory
 };
 
@@ -113,12 +113,22 @@ struct FileFormats {
   bool torch_pickle = true;  // pytorch_model.bin, the form Salesforce publishes
 };
 
-// Where a model runs. The CPU is the only device of this version.
+// Where a model runs. A GPU needs a build of codegen with the CUDA backend; without it Load answers
+// FAILED_PRECONDITION.
 struct Device {
-  enum class Kind { kCpu };
+  enum class Kind { kCpu, kCuda };
   Kind kind = Kind::kCpu;
+  int index = 0;  // which of the GPUs that CUDA shows to this process, from 0; 0 for the CPU
+
   static constexpr Device Cpu() { return {}; }
+  static constexpr Device Cuda(int index = 0) { return {.kind = Kind::kCuda, .index = index}; }
+  friend constexpr bool operator==(const Device&, const Device&) = default;
 };
+
+// "cpu", or "cuda:" and the index.
+inline std::string DeviceName(Device device) {
+  return device.kind == Device::Kind::kCpu ? "cpu" : "cuda:" + std::to_string(device.index);
+}
 
 // What a callback wants next.
 enum class Next { kContinue, kCancel };
@@ -129,7 +139,17 @@ struct LoadProgress {
 };
 
 struct LoadOptions {
+  // FAILED_PRECONDITION where this build or this machine has no such device. On a GPU kv_cache =
+  // kF32 and `calibration` are UNIMPLEMENTED, and so is a folder that Save wrote, whose weights lie
+  // as the CPU reads them.
   Device device = Device::Cpu();
+  // Bytes of the GPU's memory that the model, its sessions and its batchers may take together, at
+  // least 0; 0 is all that is free when the model is loaded. For a GPU that others need too. Must
+  // be 0 on the CPU.
+  std::int64_t device_memory = 0;
+  // On a GPU: gives a sequence the same bits whatever shares its batch, at the price of slower
+  // large batches. On the CPU that is always so, and this changes nothing.
+  bool deterministic = false;
   WeightFormat weights = WeightFormat::kAuto;  // of the matrices of the blocks
   // Of the embedding and the output matrix (lm_head). kAuto: as `weights`, but int8 where that is
   // int4: their rows are what the model says in the end. An embedding is never less than int8.
@@ -138,7 +158,7 @@ struct LoadOptions {
   KvFormat kv_cache = KvFormat::kAuto;
   // Instructions to use. Anything but kAuto must be among what this CPU and system run, else
   // FAILED_PRECONDITION naming the best that is: for tests, comparisons, and machines of different
-  // ages that are to give the same bits.
+  // ages that are to give the same bits. Must be kAuto on a GPU.
   CpuFeatures cpu_features = CpuFeatures::kAuto;
   // Threads of the model's compute pool, the calling thread included; 0 takes one per physical core
   // that the process may use (affinity and cgroup quota). At most Limits::threads.
@@ -158,7 +178,8 @@ struct LoadOptions {
   // of text; of more than 16,384 tokens the first are used. Loading takes 6 s of one core more for
   // the shipped model and that text, and memory for one block in float32 and 8 bytes per pair of
   // inputs of each of its matrices. Save keeps the result; a folder that Save wrote takes no text.
-  // The result depends on the text and, in its last digits, on cpu_features; not on `threads`.
+  // The result depends on the text and, in its last digits, on cpu_features; not on `threads`. On
+  // the CPU only.
   std::string calibration = {};
   // Groups of the fused q,v,k matrix of CodeGen1 and 2; 0 detects (8 for 16 layers, else 4).
   // Neither config.json nor the weights say it, and a wrong number gives nonsense without an error.
@@ -221,7 +242,7 @@ struct BatcherOptions {
   int step_tokens = 512;
   // Memory for keys and values, all of it taken by Create. At least one context of the model (or
   // what `context_tokens` says); 0 takes 16 contexts, but at most a quarter of the machine's
-  // memory.
+  // memory, or on a GPU of what the model has left of its share.
   std::int64_t kv_bytes = 0;
   // Longest prompt and completion together; 0 is the model's context.
   int context_tokens = 0;

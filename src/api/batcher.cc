@@ -4,7 +4,6 @@
 #include <absl/strings/cord.h>
 #include <absl/strings/numbers.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -13,6 +12,7 @@
 #include <utility>
 
 #include "api/batcher_core.h"
+#include "api/model_state.h"
 #include "base/check.h"
 #include "base/no_memory.h"
 
@@ -76,14 +76,14 @@ std::int64_t RoundUp(std::int64_t value, std::int64_t unit) {
 }
 
 // Fills in what is 0 for a default. Errors: INVALID_ARGUMENT if kv_bytes hold no context.
-absl::StatusOr<BatcherOptions> Complete(BatcherOptions options, const ModelInfo& info) {
+absl::StatusOr<BatcherOptions> Complete(BatcherOptions options, const Model& model) {
+  const ModelInfo& info = model.info();
   if (options.context_tokens == 0) options.context_tokens = info.context;
   const std::int64_t context_bytes =
       RoundUp(options.context_tokens, options.block_tokens) * info.kv_bytes_per_token;
   if (options.kv_bytes == 0) {
-    const std::int64_t memory = std::int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE);
-    options.kv_bytes =
-        std::max(context_bytes, std::min(kDefaultContexts * context_bytes, memory / 4));
+    const std::int64_t share = model.state()->on_device.memory() / 4;
+    options.kv_bytes = std::max(context_bytes, std::min(kDefaultContexts * context_bytes, share));
   }
   constexpr std::int64_t kMostBlocks = 1 << 24;
   const std::int64_t block_bytes = info.kv_bytes_per_token * options.block_tokens;
@@ -97,7 +97,7 @@ absl::StatusOr<BatcherOptions> Complete(BatcherOptions options, const ModelInfo&
 absl::StatusOr<std::unique_ptr<Batcher>> Batcher::Create(const Model& model,
                                                          const BatcherOptions& options) try {
   CODEGEN_RETURN_IF_ERROR(CheckOptions(options, model.info().context));
-  CODEGEN_ASSIGN_OR_RETURN(BatcherOptions complete, Complete(options, model.info()));
+  CODEGEN_ASSIGN_OR_RETURN(BatcherOptions complete, Complete(options, model));
   CODEGEN_ASSIGN_OR_RETURN(auto core, api::BatcherCore::Create(model, std::move(complete)));
   return std::unique_ptr<Batcher>(new Batcher(std::move(core)));
 } catch (const std::bad_alloc&) {

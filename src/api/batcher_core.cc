@@ -185,7 +185,7 @@ Health BatcherCore::health() const {
   const base::MutexLock lock(mutex_);
   if (!failure_.ok()) {
     return {
-        .state = Health::State::kFailed, .reason = base::Unshared(failure_), .recreate = !hung_};
+        .state = Health::State::kFailed, .reason = base::Unshared(failure_), .recreate = !hung_ && !absl::IsUnavailable(failure_)};
   }
   return {.state = draining_ ? Health::State::kDraining : Health::State::kServing};
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <utility>
 
@@ -36,6 +37,10 @@ class CpuHost {
   cpu::CpuDevice device_;
 };
 
+std::int64_t MemoryOfMachine() {
+  return std::int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE);
+}
+
 const char* PeakName(cpu::Activations activations) {
   switch (activations) {
     case cpu::Activations::kBf16:
@@ -54,6 +59,7 @@ OnDevice Host(const std::shared_ptr<CpuHost>& host, model::Weights<cpu::CpuDevic
   using Model = model::DeviceModelOf<cpu::CpuBackend, Layer, CpuHost>;
   return OnDevice{.model = std::make_shared<const Model>(host, std::move(weights)),
                   .measure = [host] { return host->Measure(); },
+                  .memory = &MemoryOfMachine,
                   .cpu_features = host->device().kernels().level,
                   .peak = PeakName(host->device().KernelFor(format).activations)};
 }
@@ -72,15 +78,6 @@ absl::StatusOr<OnDevice> LoadWith(Loader& loader, model::Architecture architectu
   return Host(host, std::move(weights));
 }
 
-// The pool of the options, or one of the model's own.
-absl::StatusOr<std::shared_ptr<ThreadPool>> PoolOf(const LoadOptions& options) {
-  if (options.thread_pool == nullptr) return ThreadPool::Create({.threads = options.threads});
-  if (options.threads == 0) return options.thread_pool;
-  return absl::InvalidArgumentError(
-      fmt::format("LoadOptions::threads is {}, must be 0 where LoadOptions::thread_pool is given",
-                  options.threads));
-}
-
 absl::StatusOr<std::shared_ptr<CpuHost>> MakeHost(const LoadOptions& options) {
   CODEGEN_ASSIGN_OR_RETURN(const CpuFeatures level, cpu::ChooseLevel(options.cpu_features));
   CODEGEN_ASSIGN_OR_RETURN(std::shared_ptr<ThreadPool> pool, PoolOf(options));
@@ -90,6 +87,14 @@ absl::StatusOr<std::shared_ptr<CpuHost>> MakeHost(const LoadOptions& options) {
 }
 
 }  // namespace
+
+absl::StatusOr<std::shared_ptr<ThreadPool>> PoolOf(const LoadOptions& options) {
+  if (options.thread_pool == nullptr) return ThreadPool::Create({.threads = options.threads});
+  if (options.threads == 0) return options.thread_pool;
+  return absl::InvalidArgumentError(
+      fmt::format("LoadOptions::threads is {}, must be 0 where LoadOptions::thread_pool is given",
+                  options.threads));
+}
 
 absl::StatusOr<OnDevice> LoadOnCpu(const LoadOptions& options, const model::TensorSource& source,
                                    model::RowInspector& inspector, const model::LoadPlan& plan) {

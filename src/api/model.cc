@@ -24,6 +24,47 @@
 namespace codegen {
 namespace {
 
+bool OnCpu(const LoadOptions& options) { return options.device.kind == Device::Kind::kCpu; }
+
+absl::Status CheckOnCpu(const LoadOptions& options) {
+  if (options.device.index != 0) {
+    return absl::InvalidArgumentError(
+        fmt::format("LoadOptions::device.index is {}, must be 0 on the CPU", options.device.index));
+  }
+  if (options.device_memory != 0) {
+    return absl::InvalidArgumentError(fmt::format(
+        "LoadOptions::device_memory is {}, must be 0 on the CPU", options.device_memory));
+  }
+  return absl::OkStatus();
+}
+
+// What no GPU can do is said whether or not there is one.
+absl::Status CheckOnCuda(const LoadOptions& options) {
+  if (options.device.index < 0) {
+    return absl::InvalidArgumentError(
+        fmt::format("LoadOptions::device.index is {}, must be at least 0", options.device.index));
+  }
+  if (options.device_memory < 0) {
+    return absl::InvalidArgumentError(
+        fmt::format("LoadOptions::device_memory is {}, must be at least 0", options.device_memory));
+  }
+  const std::string device = DeviceName(options.device);
+  if (options.cpu_features != CpuFeatures::kAuto) {
+    return absl::InvalidArgumentError(
+        fmt::format("LoadOptions::cpu_features is {}, must be auto on {}",
+                    CpuFeaturesName(options.cpu_features), device));
+  }
+  if (options.kv_cache == KvFormat::kF32) {
+    return absl::UnimplementedError(fmt::format(
+        "LoadOptions::kv_cache is f32, but {} holds keys and values in bf16 only", device));
+  }
+  if (!options.calibration.empty()) {
+    return absl::UnimplementedError(
+        fmt::format("LoadOptions::calibration is for the CPU only, not {}", device));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckOptions(const LoadOptions& options) {
   if (options.threads < 0 || options.threads > Limits::threads) {
     return absl::InvalidArgumentError(fmt::format("LoadOptions::threads is {}, allowed 0 to {}",
@@ -38,7 +79,7 @@ absl::Status CheckOptions(const LoadOptions& options) {
         fmt::format("LoadOptions::calibration is for weights in int4, not {}",
                     WeightFormatName(options.weights)));
   }
-  return absl::OkStatus();
+  return OnCpu(options) ? CheckOnCpu(options) : CheckOnCuda(options);
 }
 
 absl::StatusOr<std::string> ReadConfigJson(const std::string& folder) {
@@ -120,10 +161,11 @@ void DescribeWeights(const model::StoredFormats& source, const model::WantedForm
     state.info.weight_bytes += HeldBytes(source, tensor, wanted);
 }
 
-// What the options leave to the library: the cache follows the precision.
+// What the options leave to the library: on the CPU the cache follows the precision.
 KvFormat HeldKv(const LoadOptions& options) {
   if (options.kv_cache != KvFormat::kAuto) return options.kv_cache;
-  return options.precision == ComputePrecision::kExact ? KvFormat::kF32 : KvFormat::kBf16;
+  const bool exact = OnCpu(options) && options.precision == ComputePrecision::kExact;
+  return exact ? KvFormat::kF32 : KvFormat::kBf16;
 }
 
 // Which ids can be sampled, and which of them end a text.
@@ -177,9 +219,10 @@ absl::Status Describe(const model::StoredFormats& source, const model::WantedFor
   DescribeWeights(source, wanted, state);
   state.info.parameters = state.memory.parameters;
   state.info.precision = options.precision;
+  state.info.device = options.device;
   state.info.kv_cache = HeldKv(options);
   state.info.kv_bytes_per_token = model::KvBytesPerToken(state.config, state.info.kv_cache);
-  return CheckFitsMemory(state.info.weight_bytes);
+  return OnCpu(options) ? CheckFitsMemory(state.info.weight_bytes) : absl::OkStatus();
 }
 
 model::RowInspector::Finite FiniteOf(const LoadOptions& options) {
@@ -217,8 +260,8 @@ absl::Status LoadWeights(const model::TensorSource& source, const LoadOptions& o
                        .formats = wanted,
                        .on_tensor = ProgressOf(options, state.memory, state.info.weight_bytes)};
   CODEGEN_ASSIGN_OR_RETURN(plan.calibration, CalibrationOf(options, state.tokenizer));
-  CODEGEN_ASSIGN_OR_RETURN(state.on_device,
-                           api::LoadOnCpu(Resolved(options), source, inspector, plan));
+  const auto load = OnCpu(options) ? api::LoadOnCpu : api::LoadOnCuda;
+  CODEGEN_ASSIGN_OR_RETURN(state.on_device, load(Resolved(options), source, inspector, plan));
   state.info.cpu_features = state.on_device.cpu_features;
   state.info.fingerprint = inspector.Fingerprint();
   return absl::OkStatus();

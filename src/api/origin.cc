@@ -32,6 +32,12 @@ absl::Status CheckTensors(const char* key, WeightFormat said, WeightFormat found
 
 absl::StatusOr<LoadOptions> OptionsOfSaved(const model::SavedHeader& header,
                                            const LoadOptions& options) {
+  if (options.device != Device::Cpu()) {
+    return absl::UnimplementedError(
+        fmt::format("LoadOptions::device is {}, but the folder holds a saved model, whose weights "
+                    "lie as the CPU reads them; load the model it was made of",
+                    DeviceName(options.device)));
+  }
   CODEGEN_RETURN_IF_ERROR(CheckWanted("weights", options.weights, header.weights));
   CODEGEN_RETURN_IF_ERROR(CheckWanted("head_weights", options.head_weights, header.head_weights));
   if (!options.calibration.empty()) {

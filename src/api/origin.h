@@ -24,7 +24,8 @@ struct Origin {
 };
 
 // The options with which the folder of `header` is loaded: what was saved, where `options` leave it
-// open. Errors: INVALID_ARGUMENT saying what the folder holds, where they do not.
+// open. Errors: INVALID_ARGUMENT saying what the folder holds, where they do not;
+// UNIMPLEMENTED on another device than the CPU.
 absl::StatusOr<LoadOptions> OptionsOfSaved(const model::SavedHeader& header,
                                            const LoadOptions& options);
 

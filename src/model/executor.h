@@ -41,7 +41,8 @@ class Executor {
 
   // Computes `rows`, and samples or copies the logits of rows.logit_rows.
   // Errors: INTERNAL if `rows` or `output` exceed the options or disagree (a bug of the caller);
-  // the step is not run.
+  // the step is not run. UNAVAILABLE if the device is lost for good. Others, of a device that can
+  // fail, leave the outputs and the pages of the step unspecified.
   virtual absl::Status Step(const backend::Rows& rows, const StepOutput& output) = 0;
 };
 

@@ -18,6 +18,7 @@
 #include "codegen/version.h"
 #include "support/shared_files.h"
 #include "support/sine_folder.h"
+#include "support/status_is.h"
 
 namespace codegen {
 namespace {
@@ -26,6 +27,7 @@ using ::testing::HasSubstr;
 using testing::Keep;
 using testing::SafetensorsFile;
 using testing::SineTensors;
+using testing::StatusIs;
 using testing::StoredTensors;
 using testing::TempFolder;
 using testing::TinyCodeGen;
@@ -219,6 +221,77 @@ TEST(Model, RefusesOptionsOutOfRange) {
   EXPECT_THAT(Message(Model::Load(folder.path(), {.qkv_groups = -1})),
               HasSubstr("qkv_groups is -1"));
   EXPECT_THAT(Message(Model::Load(folder.path(), {.qkv_groups = 5})), HasSubstr("5 q,v,k groups"));
+}
+
+TEST(Device, IsTheCpuUnlessSaidOtherwise) {
+  EXPECT_EQ(LoadOptions().device, Device::Cpu());
+  EXPECT_EQ(testing::TinyModel().info().device, Device::Cpu());
+}
+
+TEST(Device, IsComparedByKindAndIndex) {
+  EXPECT_EQ(Device::Cuda(), Device::Cuda(0));
+  EXPECT_NE(Device::Cuda(0), Device::Cuda(1));
+  EXPECT_NE(Device::Cuda(0), Device::Cpu());
+}
+
+TEST(Device, HasAName) {
+  EXPECT_EQ(DeviceName(Device::Cpu()), "cpu");
+  EXPECT_EQ(DeviceName(Device::Cuda()), "cuda:0");
+  EXPECT_EQ(DeviceName(Device::Cuda(12)), "cuda:12");
+}
+
+TEST(Device, TheCpuHasNoNumberAndNoMemoryOfItsOwn) {
+  const TempFolder folder;
+  const auto load = [&](const LoadOptions& options) { return Model::Load(folder.path(), options); };
+  using enum absl::StatusCode;
+
+  EXPECT_THAT(load({.device = {.index = 1}}),
+              StatusIs(kInvalidArgument, "LoadOptions::device.index is 1, must be 0 on the CPU"));
+  EXPECT_THAT(load({.device_memory = 1}),
+              StatusIs(kInvalidArgument, "LoadOptions::device_memory is 1, must be 0 on the CPU"));
+  EXPECT_THAT(load({.device_memory = -1}), StatusIs(kInvalidArgument, "device_memory is -1"));
+}
+
+TEST(Device, IsDeterministicOnTheCpuWhateverIsAsked) {
+  TempFolder folder;
+  WriteSineFolder(folder);
+
+  EXPECT_TRUE(Model::Load(folder.path(), {.deterministic = true, .threads = 1}).ok());
+}
+
+// Said before the device is looked for, so with and without one.
+TEST(Device, AGpuRefusesWhatItCannotDo) {
+  const TempFolder folder;
+  const auto load = [&](LoadOptions options) {
+    if (options.device == Device::Cpu()) options.device = Device::Cuda(3);
+    return Model::Load(folder.path(), options);
+  };
+  using enum absl::StatusCode;
+
+  EXPECT_THAT(load({.device = Device::Cuda(-1)}),
+              StatusIs(kInvalidArgument, "LoadOptions::device.index is -1, must be at least 0"));
+  EXPECT_THAT(load({.device_memory = -5}),
+              StatusIs(kInvalidArgument, "LoadOptions::device_memory is -5, must be at least 0"));
+  EXPECT_THAT(
+      load({.cpu_features = CpuFeatures::kAvx2}),
+      StatusIs(kInvalidArgument, "LoadOptions::cpu_features is avx2, must be auto on cuda:3"));
+  EXPECT_THAT(load({.kv_cache = KvFormat::kF32}),
+              StatusIs(kUnimplemented, "LoadOptions::kv_cache is f32, but cuda:3 holds"));
+  EXPECT_THAT(load({.weights = WeightFormat::kInt4, .calibration = "text"}),
+              StatusIs(kUnimplemented, "LoadOptions::calibration is for the CPU only, not cuda:3"));
+}
+
+TEST(Device, AGpuHoldsKeysAndValuesInBf16EvenWhereExact) {
+  TempFolder folder;
+  folder.Write("config.json", testing::ConfigJson(TinyCodeGen(4), 12));
+  const auto kv_bytes = [&](const LoadOptions& options) {
+    return Model::EstimateMemory(folder.path(), options)->kv_bytes_per_token;
+  };
+
+  EXPECT_EQ(kv_bytes({.device = Device::Cuda(), .precision = ComputePrecision::kExact}),
+            kv_bytes({.kv_cache = KvFormat::kBf16}));
+  EXPECT_EQ(kv_bytes({.precision = ComputePrecision::kExact}),
+            kv_bytes({.kv_cache = KvFormat::kF32}));
 }
 
 TEST(Model, FormatsCanBeSwitchedOff) {

@@ -287,6 +287,14 @@ TEST(SavedFolder, S14LoadsThemWhereAsked) {
   EXPECT_THAT(Session::Create(*model)->Complete({.prompt_ids = {1, 2}}), StatusIs(kInternal));
 }
 
+TEST(SavedFolder, IsForTheCpuOnly) {
+  const SavedFolder saved(WeightFormat::kInt8);
+
+  EXPECT_THAT(saved.LoadBytes(saved.bytes(), {.device = Device::Cuda(2)}),
+              StatusIs(kUnimplemented,
+                       "LoadOptions::device is cuda:2, but the folder holds a saved model"));
+}
+
 TEST(SavedFolder, ObeysTheFormatsThatMayBeOpened) {
   const SavedFolder saved(WeightFormat::kInt8);
 

@@ -13,6 +13,15 @@
 
 namespace codegen::testing {
 
+// `options` on the device whose engine a test program is for.
+inline LoadOptions OnTestDevice(LoadOptions options) {
+#ifdef CODEGEN_TEST_CUDA
+  options.device = Device::Cuda(0);
+  options.deterministic = true;
+#endif
+  return options;
+}
+
 // A model of 13 ids, 64 tokens of context and no tokenizer.
 inline Model TinyModel(int eos = 12, int threads = 1) {
   TempFolder folder;

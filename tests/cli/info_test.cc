@@ -12,20 +12,11 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-constexpr const char* kKeys[] = {"family",
-                                 "shape",
-                                 "parameters",
-                                 "weights",
-                                 "head_weights",
-                                 "weight_bytes",
-                                 "bytes_per_format",
-                                 "kv_cache",
-                                 "kv_bytes_per_token",
-                                 "precision",
-                                 "cpu_features",
-                                 "end_of_text",
-                                 "tokenizer",
-                                 "fingerprint",
+constexpr const char* kKeys[] = {"family",           "shape",        "parameters",
+                                 "weights",          "head_weights", "weight_bytes",
+                                 "bytes_per_format", "kv_cache",     "kv_bytes_per_token",
+                                 "precision",        "device",       "cpu_features",
+                                 "end_of_text",      "tokenizer",    "fingerprint",
                                  "warnings"};
 
 TEST(Info, DescribesAModel) {
@@ -66,6 +57,7 @@ TEST(Info, SaysHowAModelIsHeldAndComputed) {
   EXPECT_EQ(info["head_weights"], "int8");
   EXPECT_EQ(info["precision"], "exact");
   EXPECT_EQ(info["kv_cache"], "f32");
+  EXPECT_EQ(info["device"], "cpu");
   EXPECT_EQ(info["cpu_features"], "portable");
 }
 

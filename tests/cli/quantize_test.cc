@@ -24,6 +24,19 @@ std::int64_t WeightFileBytes(const std::string& folder) {
   return static_cast<std::int64_t>(std::filesystem::file_size(folder + "/model.safetensors"));
 }
 
+TEST(Quantize, WritesFromTheCpuOnly) {
+  const ModelFolder model;
+  const ScratchFolder around;
+  const std::string output = around.path() + "/out";
+
+  const Outcome outcome =
+      RunProgram({"quantize", "--model", model.path(), "--output", output, "--device", "cuda:1"});
+
+  EXPECT_EQ(outcome.exit_code, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("--device: a model is written from the CPU only"));
+  EXPECT_FALSE(std::filesystem::exists(output));
+}
+
 TEST(Quantize, PrintsTheObjectOthersRelyOn) {
   const ModelFolder model;
   const ScratchFolder around;

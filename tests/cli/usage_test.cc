@@ -63,12 +63,12 @@ TEST(Help, NamesEveryFlagOfACompletion) {
   const Outcome outcome = RunProgram({"complete", "--help"});
 
   for (const char* flag :
-       {"model DIR",        "weights FORMAT", "threads N",        "tokenizer DIR",
-        "qkv-groups N",     "json ",          "json-lines ",      "prompt TEXT",
-        "prompt-file FILE", "prompt-ids IDS", "max-new-tokens N", "temperature T",
-        "top-k K",          "top-p P",        "seed N",           "stop TEXT",
-        "ignore-eos ",      "special ",       "concurrency N",    "priority P",
-        "deadline-ms D"}) {
+       {"model DIR",      "device D",         "device-memory BYTES", "deterministic ",
+        "weights FORMAT", "threads N",        "tokenizer DIR",       "qkv-groups N",
+        "json ",          "json-lines ",      "prompt TEXT",         "prompt-file FILE",
+        "prompt-ids IDS", "max-new-tokens N", "temperature T",       "top-k K",
+        "top-p P",        "seed N",           "stop TEXT",           "ignore-eos ",
+        "special ",       "concurrency N",    "priority P",          "deadline-ms D"}) {
     EXPECT_THAT(outcome.out, HasSubstr(fmt::format("\n  --{}", flag)));
   }
 }
@@ -209,6 +209,25 @@ TEST(Usage, RefusesOtherValuesThanThoseNamed) {
   ExpectWrongUsage({"complete", "--cpu-features", "mmx"},
                    "--cpu-features: expected auto, portable");
   ExpectWrongUsage({"complete", "--stop", ""}, "--stop: expected a text that is not empty");
+}
+
+TEST(Usage, RefusesDevicesThatHaveNoSuchName) {
+  for (const char* command : kCommands) {
+    for (const char* value : {"", "gpu", "CPU", "cpu:0", "cuda:", "cuda:x", "cuda:1x", "cuda: 1",
+                              "cuda:-1", "cuda:2147483648", "cuda:99999999999", "cuda0", "cudas"}) {
+      ExpectWrongUsage({command, "--model", "m", "--device", value},
+                       "--device: expected cpu, cuda or cuda:N");
+    }
+  }
+  ExpectWrongUsage({"complete", "--device"}, "--device: expected cpu, cuda or cuda:N");
+}
+
+TEST(Usage, RefusesBadValuesOfTheFlagsOfAGpu) {
+  for (const char* value : {"", "-1", "x", "1.5", "8G", "9223372036854775808"}) {
+    ExpectWrongUsage({"complete", "--model", "m", "--device-memory", value},
+                     "--device-memory: expected a whole number of at least 0");
+  }
+  ExpectWrongUsage({"complete", "--deterministic=yes"}, "--deterministic: takes no value");
 }
 
 TEST(Usage, RefusesTwoInputs) {

@@ -292,7 +292,7 @@ TEST_F(CudaExecutor, AStepWithAPromptNeitherAllocatesNorCopiesPageableMemory) {
 
 // Every call that a step makes fails once, each in a run of its own: the step says so, and the next
 // one is right again.
-TEST_F(CudaExecutor, R04AFailedCallFailsItsStepAndNoOther) {
+TEST_F(CudaExecutor, R06AFailedCallFailsItsStepAndNoOther) {
   Make(testing::TinyCodeGen(4));
   const auto step = [this] {
     Sequences sequences(2);
@@ -317,7 +317,7 @@ TEST_F(CudaExecutor, R04AFailedCallFailsItsStepAndNoOther) {
 }
 
 // The same while a graph is captured.
-TEST_F(CudaExecutor, R04AFailedCaptureFailsItsStepAndNoOther) {
+TEST_F(CudaExecutor, R06AFailedCaptureFailsItsStepAndNoOther) {
   int nth = 1;
   for (; nth < 1000; ++nth) {
     simt::Reset();
@@ -342,7 +342,7 @@ TEST_F(CudaExecutor, R04AFailedCaptureFailsItsStepAndNoOther) {
   simt::Reset();
 }
 
-TEST_F(CudaExecutor, R04ALostDeviceIsUnavailableForGood) {
+TEST_F(CudaExecutor, R07ALostDeviceIsUnavailableForGood) {
   Make(testing::TinyCodeGen(4));
   Sequences sequences(1);
   simt::Inject({.call = simt::Call::kSynchronize,
