@@ -4,7 +4,7 @@
 #   bench/gpu.sh OUT [build|check|time]...     all three by default
 #
 # build   the preset "cuda" (nvcc), and nothing else needs a network
-# check   the shipped model on the GPU and on the CPU: log-probabilities of a text, greedy completions;
+# check   the tests for a GPU: every kernel, conformance, the batcher; the shipped model on the GPU and on the CPU: log-probabilities of a text, greedy completions;
 #         the same under the tools of compute-sanitizer
 # time    dummy weights of CodeGen1 350M and 2B and CodeGen2.5 7B: prefill, decode from 1 to 64 streams, requests of 128 + 512
 #         tokens from many clients; in bf16, int8 and int4
@@ -27,6 +27,7 @@ build() {
 
 check() {
   nvidia-smi > "$out/nvidia-smi.txt"
+  ctest --preset cuda > "$out/ctest.log" 2>&1 || echo "ctest --preset cuda: see ctest.log" >> "$out/FAILED"
   for device in cpu cuda; do
     "$program" score --model "$model" --device $device --prompt-file "$text" > "$out/score-$device.txt"
     for weights in bf16 int8 int4; do
@@ -39,6 +40,8 @@ check() {
     compute-sanitizer --tool $tool --error-exitcode 9 \
       "$program" complete --model "$model" --device cuda --prompt 'def main():' --max-new-tokens 8 \
       > "$out/sanitizer-$tool.txt" 2>&1 || echo "compute-sanitizer --tool $tool: exit code $?" >> "$out/FAILED"
+    compute-sanitizer --tool $tool --error-exitcode 9 build/cuda/tests/cuda/gpu/gpu_kernel_test \
+      > "$out/sanitizer-kernels-$tool.txt" 2>&1 || echo "compute-sanitizer of kernels, $tool: exit code $?" >> "$out/FAILED"
   done
 }
 

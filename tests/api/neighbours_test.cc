@@ -20,10 +20,10 @@ namespace codegen {
 namespace {
 
 // Of each format.
-#if defined(CODEGEN_TEST_CUDA) && (defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__))
+#if defined(CODEGEN_EMULATED) && (defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__))
 constexpr int kRequests = 60;
-#elif defined(CODEGEN_TEST_CUDA)
-constexpr int kRequests = 150;  // on the emulated GPU
+#elif defined(CODEGEN_EMULATED)
+constexpr int kRequests = 150;
 #elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr int kRequests = 400;
 #else

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The CUDA backend on the emulated GPU, for conformance tests (tests/backend/cpu_subjects.h says
-// what a subject is).
+// The CUDA backend on the emulated GPU, or a real one (tests/cuda/gpu), for conformance tests
+// (tests/backend/cpu_subjects.h says what a subject is).
 #ifndef CODEGEN_TESTS_CUDA_CUDA_SUBJECTS_H_
 #define CODEGEN_TESTS_CUDA_CUDA_SUBJECTS_H_
 
@@ -14,7 +14,7 @@
 #include "base/thread_pool.h"
 #include "cuda/cuda_backend.h"
 #include "cuda/cuda_device.h"
-#include "support/simt/runtime/cublaslt.h"
+#include "cuda/machine_blas.h"
 
 namespace codegen::testing {
 
@@ -37,8 +37,9 @@ struct CudaSubject {
   ~CudaSubject() { EXPECT_EQ(backend.status(), absl::OkStatus()); }
 
   std::unique_ptr<base::ThreadPool> pool = *base::ThreadPool::Create(1);
-  std::unique_ptr<cuda::CudaDevice> owned = *cuda::CudaDevice::Create(
-      {.memory = std::int64_t{1} << 30, .deterministic = deterministic}, simt::PretendBlas(), *pool);
+  std::unique_ptr<cuda::CudaDevice> owned =
+      *cuda::CudaDevice::Create({.memory = std::int64_t{1} << 30, .deterministic = deterministic},
+                                *cuda::MachineBlas(), *pool);
   cuda::CudaDevice& device = *owned;
   cuda::CudaBackend backend = *cuda::CudaBackend::Create(device, kConformanceLimits);
 };

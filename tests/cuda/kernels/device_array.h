@@ -13,9 +13,13 @@
 #include <type_traits>
 #include <vector>
 
+#ifdef CODEGEN_ON_GPU
+#include "cuda/gpu/no_simt.h"
+#else
 #include "support/simt/diagnostics.h"
 #include "support/simt/runtime/control.h"
 #include "support/simt/schedule.h"
+#endif
 
 namespace codegen::cuda {
 
