@@ -47,7 +47,7 @@ check() {
 
 time_models() {
   for shape in codegen1-350M codegen1-2B codegen2.5-7B; do
-    for weights in bf16 int8 int4; do
+    for weights in bf16 f16 int8 int4; do
       "$program" bench --dummy-weights bench/shapes/$shape.json --device cuda --weights $weights --json \
         --prompt-tokens 128,512,1024 --batch 1,4,8,16,32,64 > "$out/bench-$shape-$weights.json"
     done

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cuda/cuda_backend.h"
 
+#include <absl/cleanup/cleanup.h>
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
@@ -75,7 +76,10 @@ absl::StatusOr<CudaBackend> CudaBackend::Create(CudaDevice& device,
   CODEGEN_ASSIGN_OR_RETURN(Event done, Event::Create(EventUse::kOrder));
   std::optional<Gemm> gemm;
   if (device.blas().has_value() && !device.options().deterministic) {
-    CODEGEN_ASSIGN_OR_RETURN(gemm, Gemm::Create(*device.blas(), device.budget()));
+    absl::StatusOr<Gemm> made = Gemm::Create(*device.blas(), device.budget());
+    // A library that does not work here is like one that is not there.
+    if (!made.ok() && !absl::IsFailedPrecondition(made.status())) return made.status();
+    if (made.ok()) gemm = *std::move(made);
   }
   CODEGEN_ASSIGN_OR_RETURN(
       StepArrays arrays,
@@ -91,7 +95,11 @@ absl::Status CudaBackend::Run(const backend::Step& step, absl::FunctionRef<void(
   CODEGEN_ASSIGN_OR_RETURN(const CurrentDevice current,
                            CurrentDevice::Choose(device_->options().device));
   CODEGEN_RETURN_IF_ERROR(Bring(step));
-  CODEGEN_RETURN_IF_ERROR(PutStep(step, compute));
+  if (absl::Status status = PutStep(step, compute); !status.ok()) {
+    stream_.Synchronize()
+        .IgnoreError();  // nobody may still read the arrays that the next one fills
+    return status;
+  }
   CODEGEN_RETURN_IF_ERROR(Wait());
   std::ranges::copy(scratch_.sampled_on_host().first(step.tokens.size()), step.tokens.begin());
   return absl::OkStatus();
@@ -109,12 +117,11 @@ absl::Status CudaBackend::Bring(const backend::Step& step) {
 
 absl::Status CudaBackend::PutStep(const backend::Step& step, absl::FunctionRef<void()> compute) {
   const auto put = [&] {
-    status_ = absl::OkStatus();
+    const absl::Cleanup ends = [this] { in_step_ = false; };
     in_step_ = true;
     planned_ = false;
     compute();
-    in_step_ = false;
-    return status_;
+    return std::exchange(status_, absl::OkStatus());
   };
   capacity_ = arrays_.shape();
   if (!capacity_.all_decode) return put();
@@ -127,13 +134,15 @@ absl::Status CudaBackend::PutStep(const backend::Step& step, absl::FunctionRef<v
                .decode_groups = one_attention ? 0 : rows,
                .prefill_groups = one_attention ? rows : 0};
   const GraphKey key{capacity_.rows, capacity_.logit_rows, !step.sampling.empty()};
-  auto graph = graphs_.find(key);
-  if (graph == graphs_.end()) {
-    if (graphs_.size() >= kMostGraphs) graphs_.clear();
-    CODEGEN_ASSIGN_OR_RETURN(Graph captured, Graph::Capture(stream_, put));
-    graph = graphs_.emplace(key, std::move(captured)).first;
-  }
-  return graph->second.Launch(stream_);
+  if (const auto graph = graphs_.find(key); graph != graphs_.end())
+    return graph->second.Launch(stream_);
+  if (seen_.insert(key).second) return put();
+
+  absl::StatusOr<Graph> captured = Graph::Capture(stream_, put);
+  if (absl::IsUnavailable(captured.status())) return captured.status();
+  if (!captured.ok()) return put();  // a graph takes memory; the step itself has all it needs
+  if (graphs_.size() >= kMostGraphs) graphs_.clear();
+  return graphs_.emplace(key, *std::move(captured)).first->second.Launch(stream_);
 }
 
 absl::Status CudaBackend::Wait() {

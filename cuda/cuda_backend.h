@@ -4,9 +4,10 @@
 //
 // An operation only puts kernels into the backend's stream. Within Run, which is how a model takes
 // a step, all arrays of the step come over in one copy before the first kernel, and the host waits
-// once, for the sampled tokens. A step of decodes alone is a graph: captured the first time that so
-// many rows come, rounded up to a bucket, and launched as one piece from then on. Steps with chunks
-// of prompts are put into the stream kernel by kernel, which then takes less time than they do.
+// once, for the sampled tokens. A step of decodes alone is a graph: captured the second time that
+// so many rows come, rounded up to a bucket, and launched as one piece from then on. Steps with
+// chunks of prompts, and those for which the device has no memory to keep a graph, are put into the
+// stream kernel by kernel; with prompts that takes less time than the kernels do.
 //
 // Outside of Run, where tests call them, each operation is a step of its own and waits.
 #ifndef CODEGEN_CUDA_CUDA_BACKEND_H_
@@ -21,6 +22,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <utility>
 
@@ -45,7 +47,8 @@ class CudaBackend {
  public:
   using Device = CudaDevice;
 
-  // Takes all memory that steps use. `device` outlives the backend. Errors: RESOURCE_EXHAUSTED.
+  // Takes all memory that steps use, but for what CUDA itself takes for graphs. `device` outlives
+  // the backend. Errors: RESOURCE_EXHAUSTED.
   static absl::StatusOr<CudaBackend> Create(CudaDevice& device, const backend::StepLimits& limits);
 
   // As backend/step.h says. INTERNAL if the step is larger than the limits; UNAVAILABLE if the
@@ -65,7 +68,7 @@ class CudaBackend {
   void Sample(const Tensor& x, std::span<const backend::Sampling> sampling,
               std::span<backend::SampledToken> tokens);
 
-  // The first failure outside of Run.
+  // The first failure of operations outside of Run.
   const absl::Status& status() const { return status_; }
 
   // How many graphs there are.
@@ -105,12 +108,13 @@ class CudaBackend {
   std::optional<Gemm> gemm_;
   StepArrays arrays_;
   Scratch scratch_;
+  std::set<GraphKey> seen_;  // kinds of steps that have run
   std::map<GraphKey, Graph> graphs_;
 
   bool in_step_ = false;
   bool planned_ = false;  // the splits of the step's decodes
   StepShape capacity_;    // of the step
-  absl::Status status_;
+  absl::Status status_;   // of the step; outside of one, of all that came before
 };
 
 static_assert(backend::Backend<CudaBackend>);

@@ -23,23 +23,45 @@ constexpr std::int64_t kHalfBytes = 2;
 constexpr int kWidestHead = 256;  // of the attention kernels
 constexpr int kInputsMultiple = 8;
 
+// Of what is free, for graphs, code and the needs of libraries.
+constexpr std::int64_t kLeftToCuda = std::int64_t{512} << 20;
+
 // What is free and of that what may be taken.
 absl::StatusOr<std::int64_t> MemoryToTake(const CudaOptions& options) {
   CODEGEN_DCHECK(options.memory >= 0);
   std::size_t free = 0;
   std::size_t total = 0;
   CODEGEN_RETURN_IF_ERROR(Check(cudaMemGetInfo(&free, &total), "asking for the GPU's memory"));
-  if (options.memory == 0) return static_cast<std::int64_t>(free);
+  if (options.memory == 0) {
+    const auto all = static_cast<std::int64_t>(free);
+    return all - std::max(std::min(kLeftToCuda, all / 4), all / 32);
+  }
   if (options.memory <= static_cast<std::int64_t>(total)) return options.memory;
   return absl::InvalidArgumentError(fmt::format(
       "device memory of {} bytes asked for, GPU {} has {}", options.memory, options.device, total));
 }
 
+absl::StatusOr<int> Attribute(int device, cudaDeviceAttr attribute) {
+  int value = 0;
+  CODEGEN_RETURN_IF_ERROR(Check(cudaDeviceGetAttribute(&value, attribute, device),
+                                "asking for an attribute of the GPU"));
+  return value;
+}
+
+// Kernels are compiled for these two, and their blocks take up to 139,264 bytes of shared memory,
+// which the smaller devices of the first generation do not have.
 absl::StatusOr<DeviceShape> ShapeOf(int device) {
+  CODEGEN_ASSIGN_OR_RETURN(const int major, Attribute(device, cudaDevAttrComputeCapabilityMajor));
+  CODEGEN_ASSIGN_OR_RETURN(const int minor, Attribute(device, cudaDevAttrComputeCapabilityMinor));
+  if ((major != 8 && major != 9) || minor != 0) {
+    return absl::FailedPreconditionError(
+        fmt::format("GPU {} has compute capability {}.{}, this library is built for 8.0 (A100) and "
+                    "9.0 (H100, H200)",
+                    device, major, minor));
+  }
   DeviceShape shape;
-  CODEGEN_RETURN_IF_ERROR(
-      Check(cudaDeviceGetAttribute(&shape.multiprocessors, cudaDevAttrMultiProcessorCount, device),
-            "asking for the GPU's multiprocessors"));
+  CODEGEN_ASSIGN_OR_RETURN(shape.multiprocessors,
+                           Attribute(device, cudaDevAttrMultiProcessorCount));
   return shape;
 }
 

@@ -100,7 +100,8 @@ struct KvLayer {
 
 struct CudaOptions {
   int device = 0;  // as CUDA counts them
-  // What all that is made here may take of the device's memory, in bytes; 0: all that is free now.
+  // What all that is made here may take of the device's memory, in bytes; 0: all that is free now,
+  // but for half a gigabyte or so that CUDA needs for itself.
   std::int64_t memory = 0;
   // Each kind of product is one kernel whatever the number of rows, so that a row's result never
   // depends on the rows beside it.
@@ -123,8 +124,9 @@ class CudaDevice {
   using KvLayer = cuda::KvLayer;
 
   // `pool`, whose threads lay out weights, outlives the device. Without `blas` own kernels do the
-  // products of many rows too. FAILED_PRECONDITION if there is no such device or no driver;
-  // INVALID_ARGUMENT if it has less memory than asked for.
+  // products of many rows too. FAILED_PRECONDITION if there is no such device, no driver, or a
+  // device that the kernels are not built for; INVALID_ARGUMENT if it has less memory than asked
+  // for.
   static absl::StatusOr<std::unique_ptr<CudaDevice>> Create(const CudaOptions& options,
                                                             std::optional<BlasFunctions> blas,
                                                             base::ThreadPool& pool);

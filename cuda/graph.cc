@@ -14,19 +14,31 @@ struct DestroyRecording {
 };
 using Recording = std::unique_ptr<std::remove_pointer_t<cudaGraph_t>, DestroyRecording>;
 
-// The capture ends whether `record` succeeds or not: the stream must be usable again.
+// Ends the capture, and returns what was recorded.
+absl::StatusOr<Recording> EndRecord(const Stream& stream) {
+  cudaGraph_t graph = nullptr;
+  const absl::Status ended = Check(cudaStreamEndCapture(stream.get(), &graph), "recording a graph");
+  Recording recording(graph);
+  CODEGEN_RETURN_IF_ERROR(ended);
+  return recording;
+}
+
+// The capture ends whether `record` succeeds, fails or throws: the stream must be usable again.
 absl::StatusOr<Recording> Record(const Stream& stream, absl::FunctionRef<absl::Status()> record) {
   // ThreadLocal, because in the global mode any thread of the host process that allocates or polls
   // meanwhile would spoil our capture, and we its call.
   CODEGEN_RETURN_IF_ERROR(
       Check(cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal),
             "beginning to record a graph"));
-  const absl::Status recorded = record();
-  cudaGraph_t graph = nullptr;
-  const absl::Status ended = Check(cudaStreamEndCapture(stream.get(), &graph), "recording a graph");
-  Recording recording(graph);
+  absl::Status recorded;
+  try {
+    recorded = record();
+  } catch (...) {
+    EndRecord(stream).IgnoreError();
+    throw;
+  }
+  absl::StatusOr<Recording> recording = EndRecord(stream);
   CODEGEN_RETURN_IF_ERROR(recorded);
-  CODEGEN_RETURN_IF_ERROR(ended);
   return recording;
 }
 

@@ -27,7 +27,8 @@ class Graph {
   // Records what `record` puts into `stream`, none of which runs. `record` must not allocate, copy
   // pageable memory or wait for the device. Other streams take part if they wait for an event of
   // `stream` and `stream` in the end for one of theirs. Other threads may do what they like
-  // meanwhile, but not with these streams. Returns the error of `record`, or what CUDA found.
+  // meanwhile, but not with these streams. Returns the error of `record`, or what CUDA found, and
+  // lets through what `record` throws.
   static absl::StatusOr<Graph> Capture(const Stream& stream,
                                        absl::FunctionRef<absl::Status()> record);
 

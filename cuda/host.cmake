@@ -18,7 +18,7 @@ endfunction()
 function(codegen_cuda_host_library name runtime)
   codegen_cuda_library(${name}
     SOURCES buffer.cc check.cc event.cc gemm.cc gemm_plan.cc graph.cc library.cc stream.cc
-    LINKS codegen_base ${runtime} absl::flat_hash_map absl::hash ${CMAKE_DL_LIBS})
+    LINKS codegen_base ${runtime} absl::cleanup absl::flat_hash_map absl::hash ${CMAKE_DL_LIBS})
 endfunction()
 
 function(codegen_cuda_backend_library name host)

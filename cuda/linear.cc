@@ -65,6 +65,7 @@ bool GemmTakes(const LinearChoice& choice, const Tensor& x, const Weight& w, The
   return then == Then::kStore || y.holds() == Holds::kSums;
 }
 
+// UNIMPLEMENTED if cuBLASLt has no algorithm for it, which it says before the first one.
 absl::Status PutGemm(Gemm& gemm, const Tensor& x, const Weight& w, Then then,
                      const LinearRows& rows, Tensor& y, const Stream& stream) {
   const bool biased = w.bias.bytes() > 0;
@@ -76,7 +77,9 @@ absl::Status PutGemm(Gemm& gemm, const Tensor& x, const Weight& w, Then then,
     shape.epilogue = biased ? GemmEpilogue::kBias : GemmEpilogue::kNone;
   }
   shape.result_type = sums ? CUDA_R_32F : CUDA_R_16BF;
-  CODEGEN_RETURN_IF_ERROR(gemm.Prepare(shape));
+  const absl::Status prepared = gemm.Prepare(shape);
+  if (absl::IsInvalidArgument(prepared)) return absl::UnimplementedError(prepared.message());
+  CODEGEN_RETURN_IF_ERROR(prepared);
   return gemm.Multiply(shape,
                        {.x = x.as<void>(),
                         .w = w.elements.data(),
@@ -90,8 +93,10 @@ absl::Status PutGemm(Gemm& gemm, const Tensor& x, const Weight& w, Then then,
 
 absl::Status PutLinear(const LinearChoice& choice, const Tensor& x, const Weight& w, Then then,
                        const LinearRows& rows, Tensor& y, const Stream& stream) {
-  if (GemmTakes(choice, x, w, then, rows, y))
-    return PutGemm(*choice.gemm, x, w, then, rows, y, stream);
+  if (GemmTakes(choice, x, w, then, rows, y)) {
+    absl::Status status = PutGemm(*choice.gemm, x, w, then, rows, y, stream);
+    if (!absl::IsUnimplemented(status)) return status;
+  }
   return WithWeight(w.format, [&]<class W>(W) {
     return WithElements(x, y, [&]<class X, class Y>(const X* from, Y* to) {
       const LinearArgs<W, X, Y> args{.x = from,

@@ -36,7 +36,8 @@ struct LinearRows {
   int capacity = 0;
 };
 
-// Puts the product into `stream`. Neither waits nor allocates. Errors: of the launch.
+// Puts the product into `stream`. Does not wait, and takes no memory of the device; cuBLASLt is
+// asked for its algorithms when a bucket of rows comes for the first time. Errors: of the launch.
 absl::Status PutLinear(const LinearChoice& choice, const Tensor& x, const Weight& w,
                        backend::Then then, const LinearRows& rows, Tensor& y, const Stream& stream);
 

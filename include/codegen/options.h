@@ -18,7 +18,7 @@ class ThreadPool;
 
 // How weight matrices are held in memory.
 enum class WeightFormat {
-  kAuto,  // each matrix in the type it is stored in
+  kAuto,  // each matrix in the type it is stored in; on a GPU as kBf16
   kF32,
   kBf16,  // rounded to nearest even where the file holds more
   kF16,
@@ -54,7 +54,7 @@ enum class ComputePrecision {
   // scale per token, on every CPU with the same result to the bit. bf16 weights meet activations
   // rounded to bf16 where the CPU has fast instructions for it (CpuFeatures::kAvx512Bf16 and kAmx),
   // and float32 ones elsewhere; a cache of bf16 meets queries rounded to bf16 at kAvx512Bf16 only.
-  // f16 and f32 weights: as kExact.
+  // f16 and f32 weights: as kExact. On a GPU, which has only this: all activations in bf16.
   kFast,
 };
 
@@ -139,9 +139,9 @@ struct LoadProgress {
 };
 
 struct LoadOptions {
-  // FAILED_PRECONDITION where this build or this machine has no such device. On a GPU kv_cache =
-  // kF32 and `calibration` are UNIMPLEMENTED, and so is a folder that Save wrote, whose weights lie
-  // as the CPU reads them.
+  // FAILED_PRECONDITION where this build or this machine has no such device. UNIMPLEMENTED on a
+  // GPU: precision = kExact, kv_cache = kF32, `calibration`, and a folder that Save wrote, whose
+  // weights lie as the CPU reads them.
   Device device = Device::Cpu();
   // Bytes of the GPU's memory that the model, its sessions and its batchers may take together, at
   // least 0; 0 is all that is free when the model is loaded. For a GPU that others need too. Must

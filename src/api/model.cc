@@ -54,6 +54,10 @@ absl::Status CheckOnCuda(const LoadOptions& options) {
         fmt::format("LoadOptions::cpu_features is {}, must be auto on {}",
                     CpuFeaturesName(options.cpu_features), device));
   }
+  if (options.precision == ComputePrecision::kExact) {
+    return absl::UnimplementedError(fmt::format(
+        "LoadOptions::precision is exact, but {} multiplies activations in bf16", device));
+  }
   if (options.kv_cache == KvFormat::kF32) {
     return absl::UnimplementedError(fmt::format(
         "LoadOptions::kv_cache is f32, but {} holds keys and values in bf16 only", device));
@@ -159,6 +163,13 @@ void DescribeWeights(const model::StoredFormats& source, const model::WantedForm
   state.info.head_weights = model::HeldFormat(source, outer.head, wanted);
   for (const model::ExpectedTensor& tensor : model::ExpectedTensors(state.config))
     state.info.weight_bytes += HeldBytes(source, tensor, wanted);
+}
+
+// Weights that no one has chosen are on a GPU what its products of many rows are made for.
+LoadOptions ForDevice(LoadOptions options) {
+  if (!OnCpu(options) && options.weights == WeightFormat::kAuto)
+    options.weights = WeightFormat::kBf16;
+  return options;
 }
 
 // What the options leave to the library: on the CPU the cache follows the precision.
@@ -315,7 +326,7 @@ absl::StatusOr<Model> Model::Load(const std::string& folder, const LoadOptions& 
       checkpoint::Checkpoint::Open(folder, given.formats);
   const bool saved = checkpoint.ok() && model::SavedHeader::IsIn(checkpoint->metadata());
   model::SavedHeader header;
-  LoadOptions options = given;
+  LoadOptions options = ForDevice(given);
   if (saved) {
     CODEGEN_ASSIGN_OR_RETURN(header, model::SavedHeader::Parse(checkpoint->metadata()));
     CODEGEN_ASSIGN_OR_RETURN(options, api::OptionsOfSaved(header, given));
@@ -334,9 +345,9 @@ absl::StatusOr<Model> Model::Load(const std::string& folder, const LoadOptions& 
   return base::NoMemory("no memory to load the model");
 }
 
-absl::StatusOr<Model> Model::Random(const std::string& config_file,
-                                    const LoadOptions& options) try {
-  CODEGEN_RETURN_IF_ERROR(CheckOptions(options));
+absl::StatusOr<Model> Model::Random(const std::string& config_file, const LoadOptions& given) try {
+  CODEGEN_RETURN_IF_ERROR(CheckOptions(given));
+  const LoadOptions options = ForDevice(given);
   auto state = std::make_shared<State>();
   CODEGEN_ASSIGN_OR_RETURN(state->config, model::ReadModelConfig(config_file, options.qkv_groups));
   CODEGEN_RETURN_IF_ERROR(LoadWeights(model::RandomSource(), options, *state));

@@ -275,6 +275,8 @@ TEST(Device, AGpuRefusesWhatItCannotDo) {
   EXPECT_THAT(
       load({.cpu_features = CpuFeatures::kAvx2}),
       StatusIs(kInvalidArgument, "LoadOptions::cpu_features is avx2, must be auto on cuda:3"));
+  EXPECT_THAT(load({.precision = ComputePrecision::kExact}),
+              StatusIs(kUnimplemented, "LoadOptions::precision is exact, but cuda:3 multiplies"));
   EXPECT_THAT(load({.kv_cache = KvFormat::kF32}),
               StatusIs(kUnimplemented, "LoadOptions::kv_cache is f32, but cuda:3 holds"));
   EXPECT_THAT(load({.weights = WeightFormat::kInt4, .calibration = "text"}),

@@ -146,58 +146,7 @@ class CudaDeviceTest : public ::testing::Test {
   std::int64_t live_ = 0;
 };
 
-// --- Create -------------------------------------------------------------------------------------
-
-TEST(CudaDevice, NeedsADriverAndADevice) {
-  const std::unique_ptr<base::ThreadPool> pool = *base::ThreadPool::Create(1);
-  const auto create = [&](int device) {
-    return CudaDevice::Create({.device = device}, std::nullopt, *pool).status();
-  };
-
-  simt::Reset({.driver = simt::Driver::kMissing});
-  EXPECT_THAT(create(0), StatusIs(absl::StatusCode::kFailedPrecondition, "no NVIDIA driver"));
-  simt::Reset({.driver = simt::Driver::kTooOld});
-  EXPECT_THAT(create(0), StatusIs(absl::StatusCode::kFailedPrecondition, "update the driver"));
-  simt::Reset({.driver = simt::Driver::kNoDevice});
-  EXPECT_THAT(create(0), StatusIs(absl::StatusCode::kFailedPrecondition, "there is no GPU"));
-  simt::Reset({.devices = 2});
-  EXPECT_THAT(create(2), StatusIs(absl::StatusCode::kFailedPrecondition, "no GPU of that number"));
-  EXPECT_THAT(create(-1), StatusIs(absl::StatusCode::kFailedPrecondition, "no GPU of that number"));
-  EXPECT_THAT(create(1), IsOk());
-  simt::Reset();
-}
-
-TEST(CudaDevice, IsRefusedMoreMemoryThanThereIs) {
-  const std::unique_ptr<base::ThreadPool> pool = *base::ThreadPool::Create(1);
-  simt::Reset({.memory_bytes = 1000});
-
-  EXPECT_THAT(CudaDevice::Create({.memory = 1001}, std::nullopt, *pool),
-              StatusIs(absl::StatusCode::kInvalidArgument,
-                       "device memory of 1001 bytes asked for, GPU 0 has 1000"));
-  EXPECT_THAT(CudaDevice::Create({.memory = 1000}, std::nullopt, *pool), IsOk());
-
-  EXPECT_EQ(simt::Count().live_allocations, 0);
-  simt::Reset();
-}
-
-TEST(CudaDevice, IsRefusedWithoutLeaksWhicheverCallFails) {
-  const std::unique_ptr<base::ThreadPool> pool = *base::ThreadPool::Create(1);
-  simt::Reset({.devices = 2});
-  int failures = 0;
-  for (;; ++failures) {
-    simt::Inject({.nth = failures + 1, .error = cudaErrorMemoryAllocation});
-    if (CudaDevice::Create({.device = 1}, std::nullopt, *pool).ok()) break;
-    EXPECT_EQ(simt::Count().live_allocations, 0);
-    EXPECT_EQ(simt::Count().live_streams, 0);
-    EXPECT_EQ(simt::Count().live_events, 0);
-    int current = -1;
-    EXPECT_EQ(cudaGetDevice(&current), cudaSuccess);
-    EXPECT_EQ(current, 0);
-  }
-
-  EXPECT_EQ(failures, 9) << "2 to choose a device, memory, shape, and 5 of the transfer";
-  simt::Reset();
-}
+// --- Memory to take ---------------------------------------------------------------------------
 
 TEST_F(CudaDeviceTest, TakesWhatIsFreeUnlessToldHowMuch) {
   void* held = nullptr;
@@ -208,7 +157,8 @@ TEST_F(CudaDeviceTest, TakesWhatIsFreeUnlessToldHowMuch) {
 
   ASSERT_THAT(all, IsOk());
   ASSERT_THAT(some, IsOk());
-  EXPECT_EQ((*all)->budget().bytes(), (1 << 30) - (1 << 20));
+  constexpr std::int64_t kFree = (1 << 30) - (1 << 20);
+  EXPECT_EQ((*all)->budget().bytes(), kFree - kFree / 4) << "the rest is for CUDA";
   EXPECT_EQ((*some)->budget().bytes(), 12345);
   EXPECT_EQ((*all)->shape().multiprocessors, 132);
   EXPECT_FALSE((*all)->blas().has_value());

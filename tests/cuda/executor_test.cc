@@ -229,7 +229,7 @@ TEST_F(CudaExecutor, ChunksAndDecodesAgreeWithOnePrompt) {
 TEST_F(CudaExecutor, DeterministicStepsDoNotDependOnGraphsOrNeighbours) {
   Make(testing::TinyCodeGen(4), WeightFormat::kBf16, {.deterministic = true});
   const std::vector<TokenId> prompt = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
-  for (const int neighbours : {0, 1, 2, 4, 7}) {
+  for (const int neighbours : {0, 0, 0, 1, 1, 1, 2, 2, 2, 7, 7, 7}) {  // seen, captured, launched
     Sequences sequences(10);
     sequences.Add(0, prompt);
     ASSERT_THAT(sequences.Step(*executor_, vocabulary_), IsOk());
@@ -252,7 +252,7 @@ TEST_F(CudaExecutor, DeterministicStepsDoNotDependOnGraphsOrNeighbours) {
   }
 }
 
-// After the first of its kind a decode is one copy of arrays, one graph and one wait.
+// After the second of its kind a decode is one copy of arrays, one graph and one wait.
 TEST_F(CudaExecutor, ADecodeIsOneCopyOneGraphAndOneWait) {
   Make(testing::TinyCodeGen(4));
   Sequences sequences(3);
@@ -260,6 +260,8 @@ TEST_F(CudaExecutor, ADecodeIsOneCopyOneGraphAndOneWait) {
     for (int i = 0; i < 3; ++i) sequences.Add(i, {5});
     EXPECT_THAT(sequences.Greedy(*executor_, vocabulary_), IsOk());
   };
+  step();
+  EXPECT_EQ(simt::Count().live_graphs, 0);
   step();
   const simt::Counters before = simt::Count();
   step();
@@ -316,8 +318,10 @@ TEST_F(CudaExecutor, R06AFailedCallFailsItsStepAndNoOther) {
   simt::Reset();
 }
 
-// The same while a graph is captured.
-TEST_F(CudaExecutor, R06AFailedCaptureFailsItsStepAndNoOther) {
+// The same where a graph is captured, as in the second step of its kind. The step goes on without a
+// graph if only that has failed, for want of memory say.
+TEST_F(CudaExecutor, R06AFailedCaptureCostsItsStepAtMost) {
+  int recovered = 0;
   int nth = 1;
   for (; nth < 1000; ++nth) {
     simt::Reset();
@@ -327,18 +331,27 @@ TEST_F(CudaExecutor, R06AFailedCaptureFailsItsStepAndNoOther) {
       sequences.Add(0, {2});
       return sequences.Greedy(*executor_, vocabulary_);
     };
-    simt::Inject({.call = simt::Call::kAny, .nth = nth, .error = cudaErrorUnknown});
-    const auto failed = step();
+    const std::vector<TokenId> expected = *step();
+    simt::Inject({.call = simt::Call::kAny, .nth = nth, .error = cudaErrorMemoryAllocation});
+    const auto hit = step();
     const bool pending = simt::HasPendingFaults();
+    if (hit.ok()) {
+      EXPECT_EQ(*hit, expected);
+      ++recovered;
+    } else {
+      EXPECT_THAT(hit.status(), StatusIs(absl::StatusCode::kResourceExhausted)) << nth;
+    }
     if (!pending) {
-      EXPECT_THAT(failed.status(), StatusIs(absl::StatusCode::kInternal)) << nth;
-      EXPECT_THAT(step(), IsOk()) << nth;
+      const auto next = step();
+      ASSERT_THAT(next, IsOk()) << nth;
+      EXPECT_EQ(*next, expected);
     }
     executor_.reset();
     model_.reset();
     if (pending) break;
   }
   EXPECT_GT(nth, 20);
+  EXPECT_GT(recovered, 10);
   simt::Reset();
 }
 

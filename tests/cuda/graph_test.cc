@@ -57,6 +57,21 @@ TEST_F(GraphTest, RunsWhatItRecordedAtEachLaunch) {
   EXPECT_EQ(log_, (std::vector<int>{1, 1}));
 }
 
+TEST_F(GraphTest, EndsTheRecordingThatThrows) {
+  EXPECT_THROW(Graph::Capture(*stream_,
+                              [this]() -> absl::Status {
+                                PutNumber(1).IgnoreError();
+                                throw std::bad_alloc();
+                              })
+                   .IgnoreError(),
+               std::bad_alloc);
+
+  EXPECT_EQ(simt::Count().live_graphs, 0);
+  EXPECT_THAT(PutNumber(2), IsOk());
+  EXPECT_THAT(stream_->Synchronize(), IsOk());
+  EXPECT_EQ(log_, std::vector<int>{2});
+}
+
 TEST_F(GraphTest, LeavesNothingBehind) {
   {
     EXPECT_THAT(Graph::Capture(*stream_, [this] { return PutNumber(1); }), IsOk());

@@ -35,6 +35,7 @@ enum class Driver { kPresent, kNoDevice, kTooOld, kMissing };
 struct Settings {
   Driver driver = Driver::kPresent;
   int devices = 1;
+  int capability = 90;  // of each device to compute: ten times the major number, and the minor
   std::size_t memory_bytes = std::size_t{1} << 30;  // of each device
   unsigned char poison = 0xFF;                      // fills new memory; NaN in every float format
   Pace pace = Pace::kRandom;

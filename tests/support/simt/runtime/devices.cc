@@ -39,8 +39,8 @@ cudaDeviceProp Describe(const Machine& machine, int device) {
   properties.uuid.bytes[0] = static_cast<char>(device);
   properties.pciBusID = device + 1;
   properties.totalGlobalMem = machine.settings.memory_bytes;
-  properties.major = 9;
-  properties.minor = 0;
+  properties.major = machine.settings.capability / 10;
+  properties.minor = machine.settings.capability % 10;
   properties.multiProcessorCount = 132;
   properties.warpSize = 32;
   properties.maxThreadsPerBlock = 1024;
