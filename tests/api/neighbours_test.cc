@@ -19,16 +19,26 @@
 namespace codegen {
 namespace {
 
-// Of each format.
-#if defined(CODEGEN_EMULATED) && (defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__))
-constexpr int kRequests = 60;
-#elif defined(CODEGEN_EMULATED)
-constexpr int kRequests = 150;
-#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int kRequests = 400;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;
 #else
-constexpr int kRequests = 5000;
+constexpr bool kSanitized = false;
 #endif
+#ifdef CODEGEN_EMULATED
+constexpr bool kEmulated = true;
+#else
+constexpr bool kEmulated = false;
+#endif
+
+// Of each format.
+constexpr int kRequests = kEmulated ? (kSanitized ? 40 : 150) : (kSanitized ? 400 : 5000);
+
+std::vector<WeightFormat> Formats() {
+  using enum WeightFormat;
+  if (kEmulated && kSanitized) return {kBf16, kInt4};
+  return {kF32, kBf16, kF16, kInt8, kInt4};
+}
+
 constexpr int kKinds = 60;  // different requests
 constexpr std::size_t kInFlight = 48;
 
@@ -117,10 +127,7 @@ TEST_P(Neighbours, ChangeNothing) {
   EXPECT_GT(metrics.batch_size.sum / static_cast<double>(metrics.batch_size.count), 4.0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Formats, Neighbours,
-                         ::testing::Values(WeightFormat::kF32, WeightFormat::kBf16,
-                                           WeightFormat::kF16, WeightFormat::kInt8,
-                                           WeightFormat::kInt4),
+INSTANTIATE_TEST_SUITE_P(Formats, Neighbours, ::testing::ValuesIn(Formats()),
                          [](const auto& format) {
                            return std::string(WeightFormatName(format.param));
                          });
