@@ -172,11 +172,10 @@ LoadOptions ForDevice(LoadOptions options) {
   return options;
 }
 
-// What the options leave to the library: on the CPU the cache follows the precision.
+// What the options leave to the library: the cache follows the precision.
 KvFormat HeldKv(const LoadOptions& options) {
   if (options.kv_cache != KvFormat::kAuto) return options.kv_cache;
-  const bool exact = OnCpu(options) && options.precision == ComputePrecision::kExact;
-  return exact ? KvFormat::kF32 : KvFormat::kBf16;
+  return options.precision == ComputePrecision::kExact ? KvFormat::kF32 : KvFormat::kBf16;
 }
 
 // Which ids can be sampled, and which of them end a text.

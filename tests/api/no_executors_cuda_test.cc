@@ -48,7 +48,7 @@ TEST(NoCuda, IsSaidWhateverElseAGpuMayBeAskedFor) {
   for (const LoadOptions& options :
        {LoadOptions{.device = Device::Cuda(), .device_memory = std::int64_t{8} << 30},
         LoadOptions{.device = Device::Cuda(), .deterministic = true},
-        LoadOptions{.device = Device::Cuda(), .precision = ComputePrecision::kExact},
+        LoadOptions{.device = Device::Cuda(), .weights = WeightFormat::kInt4},
         LoadOptions{.device = Device::Cuda(), .kv_cache = KvFormat::kBf16}}) {
     EXPECT_THAT(Model::Load(folder.path(), options), StatusIs(kFailedPrecondition, kNoBackend));
   }
