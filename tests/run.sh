@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what is missing, builds everything and runs every test: those of the development build, and as tests of it
-# the whole suite under the address, undefined-behaviour and thread sanitizers, a clang build, and installed consumers.
+# the whole suite under the address, undefined-behaviour and thread sanitizers, a build for GPUs, and installed consumers.
 # One ctest run shows it all and has the last word. Build trees stay in build/, so a second run only tests.
 set -eu
 cd "$(dirname "$0")/.."
