@@ -19,17 +19,17 @@ std::int64_t PagesOfContext(const backend::StepLimits& limits) {
   return (limits.context + backend::kPageTokens - 1) / backend::kPageTokens;
 }
 
-// Where the arrays lie in a block that begins at `base`.
+// Where the arrays lie in a block that begins at `base`, or how long it is.
 StepPointers LayOut(std::byte* base, const backend::StepLimits& limits) {
   std::size_t used = 0;
   const auto take = [&]<class T>(T*& pointer, std::int64_t count) {
-    pointer = reinterpret_cast<T*>(base + used);
+    if (base != nullptr) pointer = reinterpret_cast<T*>(base + used);
     const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
     used += (bytes + kAlignment - 1) / kAlignment * kAlignment;
   };
   const std::int64_t rows = StepArrays::Capacity(limits.rows);
   const std::int64_t logit_rows = StepArrays::Capacity(limits.logit_rows);
-  StepPointers p;
+  StepPointers p = {};
   for (std::int32_t** count : {&p.rows, &p.logit_row_count, &p.decode_count, &p.prefill_count})
     take(*count, 1);
   for (std::int32_t** of_rows : {&p.tokens, &p.positions, &p.slots}) take(*of_rows, rows);

@@ -17,6 +17,7 @@
 
 #include "api/batcher_testing.h"
 #include "codegen/batcher.h"
+#include "support/sanitizers.h"
 
 namespace codegen {
 namespace {
@@ -113,7 +114,7 @@ TEST(BatcherInAHost, L19WaitingForACallbackThatNeverReturnsEndsAtItsDeadline) {
 }
 
 TEST(BatcherInAHost, L18AThreadWithASmallStackIsEnough) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(CODEGEN_ASAN) || defined(CODEGEN_TSAN)
   GTEST_SKIP() << "sanitizers make stack frames larger";
 #else
   const auto batcher = NewBatcher(testing::ShippedTinyModel());

@@ -18,6 +18,7 @@
 #include "api/model_state.h"
 #include "base/file.h"
 #include "codegen/model.h"
+#include "support/sanitizers.h"
 #include "support/shared_files.h"
 #include "support/sine_folder.h"
 #include "support/status_is.h"
@@ -142,9 +143,7 @@ TEST(Calibration, IsTheSameForEveryPrecision) {
 }
 
 TEST(Calibration, TakesTheBeginningOfALongText) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "two texts of 16,384 tokens take minutes under a sanitizer";
-#endif
+  if (sanitizers::kAny) GTEST_SKIP() << "two texts of 16,384 tokens take minutes under a sanitizer";
   LoadOptions options = Calibrated();
   std::string text;
   while (text.size() < 400'000) text += CalibrationText();

@@ -30,6 +30,7 @@
 #include "api/pending_request.h"
 #include "runtime/delivery.h"
 #include "runtime/scheduler.h"
+#include "support/sanitizers.h"
 
 namespace codegen::api {
 namespace {
@@ -278,11 +279,7 @@ class Day final : public RequestOwner {
 };
 
 TEST(DeliverySimulation, HoldsItsInvariantsOverSeeds) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  std::uint64_t first = 1, count = 300;
-#else
-  std::uint64_t first = 1, count = 20'000;
-#endif
+  std::uint64_t first = 1, count = sanitizers::kAny ? 300 : 20'000;
   if (const char* const asked = std::getenv("CODEGEN_SIMULATION_SEEDS")) {
     char colon = ' ';
     std::istringstream(asked) >> first >> colon >> count;

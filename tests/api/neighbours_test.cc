@@ -15,15 +15,12 @@
 #include "api/tiny_models.h"
 #include "codegen/batcher.h"
 #include "codegen/session.h"
+#include "support/sanitizers.h"
 
 namespace codegen {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;
-#else
-constexpr bool kSanitized = false;
-#endif
+constexpr bool kSanitized = sanitizers::kAny;
 #ifdef CODEGEN_EMULATED
 constexpr bool kEmulated = true;
 #else

@@ -11,6 +11,8 @@
 #include <cstdlib>
 #include <new>
 
+#include "support/sanitizers.h"
+
 namespace codegen::testing {
 namespace {
 
@@ -81,7 +83,7 @@ NoThreadAt::~NoThreadAt() { threads.Disarm(); }
 
 bool NoThreadAt::reached() const { return threads.reached(); }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(CODEGEN_ASAN) || defined(CODEGEN_TSAN)
 bool CountsThreads() { return false; }
 #else
 bool CountsThreads() { return true; }

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "base/usable_cpus.h"
+#include "support/sanitizers.h"
 
 namespace codegen::base {
 namespace {
@@ -196,9 +197,8 @@ TEST(ThreadPool, ShutsDownWhetherWorkersSpinOrPark) {
 }
 
 TEST(ThreadPool, ReportsThatNoThreadCanBeStarted) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "sanitizers need the address space that this test takes away";
-#endif
+  if (sanitizers::kAny)
+    GTEST_SKIP() << "sanitizers need the address space that this test takes away";
   // Address space for not one more stack.
   rlimit before = {};
   getrlimit(RLIMIT_AS, &before);

@@ -210,10 +210,6 @@ TEST_P(DeterminismTest, RowsKeepTheirBitsInAnyBatchOnAnyThreads) {
 }
 
 TEST_P(DeterminismTest, RowsKeepTheirBitsAcrossSlabsAndBlocksOfInputs) {
-#if defined(__SANITIZE_THREAD__)
-  if (GetParam() == CpuFeatures::kPortable)
-    GTEST_SKIP() << "scalar code under the thread sanitizer takes five minutes here";
-#endif
   // More rows in a step than a slab holds, and more inputs than a block.
   for (const How& how : kAllHows) ExpectOneTruth(ShapeOf(1, 24, 2051, how), {kSlabRows + 20, 30});
 }

@@ -411,7 +411,8 @@ TEST_F(TransferTest, BringsBytesThereAndBackWhateverThePace) {
     for (const std::int64_t count : {std::int64_t{1}, kPiece, 2 * kPiece + 12345}) {
       std::vector<std::byte> sent(static_cast<std::size_t>(count));
       for (std::int64_t i = 0; i < count; ++i)
-        sent[static_cast<std::size_t>(i)] = static_cast<std::byte>(ElementAt(i, 0) * 128);
+        sent[static_cast<std::size_t>(i)] =
+            static_cast<std::byte>(static_cast<int>(ElementAt(i, 0) * 128));
       std::vector<std::byte> received(sent.size());
       const DeviceBuffer buffer = Buffer(count);
 

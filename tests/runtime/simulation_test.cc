@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "support/sanitizers.h"
+
 namespace codegen::runtime {
 namespace {
 
@@ -23,11 +25,7 @@ struct Seeds {
 
 // Those of a quarter of the test, or what the environment asks for in place of the first.
 Seeds SeedsOf(std::uint64_t quarter) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  constexpr std::uint64_t kCount = 500;
-#else
-  constexpr std::uint64_t kCount = 5'000;
-#endif
+  constexpr std::uint64_t kCount = sanitizers::kAny ? 500 : 5'000;
   Seeds seeds{.first = 1 + kCount * quarter, .count = kCount};
   const char* const asked = std::getenv("CODEGEN_SIMULATION_SEEDS");
   if (asked == nullptr) return seeds;

@@ -101,7 +101,7 @@ TEST(Planted, NothingIsNothingToFind) {
 
 // Each of these is a race as well, which would end a program under the thread sanitizer.
 TEST(Planted, SchedulesFindMissingBarriers) {
-  if (simt::kThreadSanitizer) GTEST_SKIP();
+  if (sanitizers::kThread) GTEST_SKIP();
 
   EXPECT_GE(Findings(&SumsRight<Plant::kNoBarrierBeforeRead>), 4);
   EXPECT_GE(Findings(&SumsRight<Plant::kWarpSkipsBarrier>), 4);
@@ -118,13 +118,13 @@ TEST(Planted, SchedulesFindReadsOfWhatNobodyWrote) {
 }
 
 TEST(Planted, SchedulesFindWritesBehindTheEnd) {
-  if (simt::kAddressSanitizer) GTEST_SKIP();
+  if (sanitizers::kAddress) GTEST_SKIP();
 
   EXPECT_EQ(Findings(&SumsRight<Plant::kWritesBehindEnd>), 6);
 }
 
 TEST(Planted, AddressSanitizerFindsWritesBehindTheEnd) {
-  if (!simt::kAddressSanitizer) GTEST_SKIP();
+  if (!sanitizers::kAddress) GTEST_SKIP();
   GTEST_FLAG_SET(death_test_style, "threadsafe");
 
   EXPECT_DEATH(Findings(&SumsRight<Plant::kWritesBehindEnd>), "heap-buffer-overflow");
@@ -144,7 +144,7 @@ void ExpectRace(bool (*right)(const Schedule&)) {
 }
 
 TEST(Planted, ThreadSanitizerFindsMissingBarriersInEverySchedule) {
-  if (!simt::kThreadSanitizer) GTEST_SKIP();
+  if (!sanitizers::kThread) GTEST_SKIP();
   GTEST_FLAG_SET(death_test_style, "threadsafe");
 
   ExpectRace(&SumsRight<Plant::kNoBarrierBeforeRead>);
@@ -205,7 +205,7 @@ bool ForgetsTheFence(const Schedule& schedule) {
 }
 
 TEST(Planted, ThreadSanitizerFindsRacesBetweenBlocksAndLanes) {
-  if (!simt::kThreadSanitizer) GTEST_SKIP();
+  if (!sanitizers::kThread) GTEST_SKIP();
   GTEST_FLAG_SET(death_test_style, "threadsafe");
 
   ExpectRace(&SharesAWord);

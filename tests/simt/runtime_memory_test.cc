@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "simt/runtime_calls.h"
+#include "support/sanitizers.h"
 
 namespace codegen::simt {
 namespace {
@@ -106,7 +107,7 @@ TEST_F(SimtMemory, KnowsItsDeviceMemory) {
   EXPECT_FALSE(IsDeviceMemory(PinnedArray<char>(10).data(), 1));
 }
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef CODEGEN_ASAN
 TEST_F(SimtMemory, ShowsOverrunsToTheAddressSanitizer) {
   testing::FLAGS_gtest_death_test_style = "threadsafe";
   EXPECT_DEATH(

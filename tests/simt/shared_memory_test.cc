@@ -86,7 +86,7 @@ TEST(SharedMemory, HasNoMoreStaticArraysThanADevice) {
 
 // The address sanitizer ends the program at once instead (planted_test.cc).
 TEST(SharedMemory, NoticesWritesBehindItsEnd) {
-  if (kAddressSanitizer) GTEST_SKIP();
+  if (sanitizers::kAddress) GTEST_SKIP();
 
   RunWrong(32, "wrote behind the end of a shared array", [] {
     CODEGEN_SHARED(int, values, 32);

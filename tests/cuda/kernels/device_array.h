@@ -13,6 +13,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "support/sanitizers.h"
 #ifdef CODEGEN_ON_GPU
 #include "cuda/gpu/no_simt.h"
 #else
@@ -62,9 +63,8 @@ class DeviceArray {
 // which sees a race in any order and takes its time, in random order alone.
 inline void UnderEverySchedule(absl::FunctionRef<void()> test) {
   for (const simt::Schedule& schedule : simt::AllSchedules()) {
-#if defined(__SANITIZE_THREAD__)
-    if (schedule.order != simt::Order::kRandom || schedule.poison == 0) continue;
-#endif
+    if (sanitizers::kThread && (schedule.order != simt::Order::kRandom || schedule.poison == 0))
+      continue;
     SCOPED_TRACE(testing::PrintToString(schedule));
     simt::Reset();
     const simt::ScopedSchedule use(schedule);

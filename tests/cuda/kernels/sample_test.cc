@@ -16,6 +16,7 @@
 
 #include "backend/weight.h"
 #include "cuda/kernels/row_shapes.h"
+#include "support/sanitizers.h"
 
 namespace codegen::cuda {
 namespace {
@@ -25,11 +26,7 @@ using backend::Sampling;
 
 // Sanitizers make the emulator up to 40 times slower, and look at each line rather than at each
 // number.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr int kFewer = 10;
-#else
-constexpr int kFewer = 1;
-#endif
+constexpr int kFewer = sanitizers::kAny ? 10 : 1;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();

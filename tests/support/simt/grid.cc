@@ -65,7 +65,7 @@ std::vector<std::uint64_t> BlockOrder(std::uint64_t blocks, const Schedule& sche
 // For the thread sanitizer a fiber knows for ever what the barriers of its last block put in order,
 // and would hide races with the next block; so there blocks take turns between two sets of fibers,
 // and neighbours never share one.
-constexpr std::size_t kFiberSets = kThreadSanitizer ? 2 : 1;
+constexpr std::size_t kFiberSets = sanitizers::kThread ? 2 : 1;
 
 // Runs the nth block. On the heap, as the launch itself: what is freed orders nobody any more.
 bool RunBlock(GridRun& run, std::size_t nth, std::uint64_t block) {

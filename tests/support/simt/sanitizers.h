@@ -13,34 +13,14 @@
 
 #include <cstddef>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define CODEGEN_SIMT_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define CODEGEN_SIMT_ASAN 1
-#endif
-#endif
+#include "support/sanitizers.h"
 
-#if defined(__SANITIZE_THREAD__)
-#define CODEGEN_SIMT_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define CODEGEN_SIMT_TSAN 1
-#endif
-#endif
-
-#if defined(__has_feature)
-#if __has_feature(memory_sanitizer)
-#define CODEGEN_SIMT_MSAN 1
-#endif
-#endif
-
-#ifdef CODEGEN_SIMT_ASAN
+#ifdef CODEGEN_ASAN
 #include <pthread.h>
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
-#ifdef CODEGEN_SIMT_TSAN
+#ifdef CODEGEN_TSAN
 #include <sanitizer/tsan_interface.h>
 extern "C" {
 void AnnotateIgnoreReadsBegin(const char* file, int line);
@@ -49,32 +29,21 @@ void AnnotateIgnoreWritesBegin(const char* file, int line);
 void AnnotateIgnoreWritesEnd(const char* file, int line);
 }
 #endif
-#ifdef CODEGEN_SIMT_MSAN
+#ifdef CODEGEN_MSAN
 #include <sanitizer/msan_interface.h>
 #endif
 
 namespace codegen::simt {
 
-#ifdef CODEGEN_SIMT_ASAN
-inline constexpr bool kAddressSanitizer = true;
-#else
-inline constexpr bool kAddressSanitizer = false;
-#endif
-#ifdef CODEGEN_SIMT_TSAN
-inline constexpr bool kThreadSanitizer = true;
-#else
-inline constexpr bool kThreadSanitizer = false;
-#endif
-
 inline void StopObserving() {
-#ifdef CODEGEN_SIMT_TSAN
+#ifdef CODEGEN_TSAN
   AnnotateIgnoreReadsBegin("", 0);
   AnnotateIgnoreWritesBegin("", 0);
 #endif
 }
 
 inline void GoOnObserving() {
-#ifdef CODEGEN_SIMT_TSAN
+#ifdef CODEGEN_TSAN
   AnnotateIgnoreWritesEnd("", 0);
   AnnotateIgnoreReadsEnd("", 0);
 #endif
@@ -100,20 +69,20 @@ class [[nodiscard]] Observed {
 
 // What the caller did so far happens before what anyone does after a later Acquire of this edge.
 inline void Release([[maybe_unused]] void* edge) {
-#ifdef CODEGEN_SIMT_TSAN
+#ifdef CODEGEN_TSAN
   __tsan_release(edge);
 #endif
 }
 
 inline void Acquire([[maybe_unused]] void* edge) {
-#ifdef CODEGEN_SIMT_TSAN
+#ifdef CODEGEN_TSAN
   __tsan_acquire(edge);
 #endif
 }
 
 // Reading these bytes before writing them is a mistake.
 inline void MarkUninitialized([[maybe_unused]] void* begin, [[maybe_unused]] std::size_t bytes) {
-#ifdef CODEGEN_SIMT_MSAN
+#ifdef CODEGEN_MSAN
   __msan_allocated_memory(begin, bytes);
 #endif
 }
@@ -129,7 +98,7 @@ struct StackRecord {
 // The stack that the calling thread runs on.
 inline StackRecord RecordOwnStack() {
   StackRecord record;
-#ifdef CODEGEN_SIMT_ASAN
+#ifdef CODEGEN_ASAN
   pthread_attr_t attributes;
   void* bottom = nullptr;
   if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
@@ -138,7 +107,7 @@ inline StackRecord RecordOwnStack() {
   }
   record.bottom = bottom;
 #endif
-#ifdef CODEGEN_SIMT_TSAN
+#ifdef CODEGEN_TSAN
   record.fiber = __tsan_get_current_fiber();
 #endif
   return record;
@@ -147,20 +116,20 @@ inline StackRecord RecordOwnStack() {
 // A stack made for a fiber, in memory that may have been one before.
 inline StackRecord RecordNewStack(void* bottom, std::size_t bytes) {
   StackRecord record{.bottom = bottom, .bytes = bytes};
-#ifdef CODEGEN_SIMT_ASAN
+#ifdef CODEGEN_ASAN
   __asan_unpoison_memory_region(bottom, bytes);
 #endif
-#ifdef CODEGEN_SIMT_MSAN
+#ifdef CODEGEN_MSAN
   __msan_unpoison(bottom, bytes);
 #endif
-#ifdef CODEGEN_SIMT_TSAN
+#ifdef CODEGEN_TSAN
   record.fiber = __tsan_create_fiber(0);
 #endif
   return record;
 }
 
 inline void ForgetNewStack([[maybe_unused]] const StackRecord& record) {
-#ifdef CODEGEN_SIMT_TSAN
+#ifdef CODEGEN_TSAN
   __tsan_destroy_fiber(record.fiber);
 #endif
 }
@@ -169,16 +138,16 @@ inline void ForgetNewStack([[maybe_unused]] const StackRecord& record) {
 // and a call that begins on one and returns on another would unbalance it.
 [[gnu::always_inline]] inline void LeaveStack([[maybe_unused]] StackRecord& from,
                                               [[maybe_unused]] const StackRecord& to) {
-#ifdef CODEGEN_SIMT_ASAN
+#ifdef CODEGEN_ASAN
   __sanitizer_start_switch_fiber(&from.fake_stack, to.bottom, to.bytes);
 #endif
-#ifdef CODEGEN_SIMT_TSAN
+#ifdef CODEGEN_TSAN
   __tsan_switch_to_fiber(to.fiber, __tsan_switch_to_fiber_no_sync);
 #endif
 }
 
 [[gnu::always_inline]] inline void ArriveOnStack([[maybe_unused]] const StackRecord& here) {
-#ifdef CODEGEN_SIMT_ASAN
+#ifdef CODEGEN_ASAN
   __sanitizer_finish_switch_fiber(here.fake_stack, nullptr, nullptr);
 #endif
 }

@@ -12,7 +12,7 @@
 namespace codegen::simt {
 namespace {
 
-constexpr std::size_t kGuardBytes = kAddressSanitizer ? 0 : 256;
+constexpr std::size_t kGuardBytes = sanitizers::kAddress ? 0 : 256;
 constexpr std::byte kGuard{0xA5};
 
 }  // namespace
