@@ -190,6 +190,16 @@ __device__ std::uint64_t WeightAbove(Logits candidates, std::uint32_t key,
   return BlockSum(weight);
 }
 
+__device__ std::uint64_t WeightOfHeavy(Logits candidates, std::uint64_t least,
+                                       const Weighing& weighing) {
+  std::uint64_t total = 0;
+  for (int i = Thread(); i < candidates.count; i += Threads()) {
+    const std::uint64_t weight = weighing(candidates.data[i]);
+    total += weight >= least ? weight : 0;
+  }
+  return BlockSum(total);
+}
+
 // Returns the id of the `nth` candidate, counted from 1, whose key is `key`. Each warp counts them
 // in its share of the row, and the one in whose share the nth lies looks for it.
 __device__ int FindId(Logits row, std::uint32_t key, std::uint64_t nth) {
@@ -244,6 +254,11 @@ __device__ int Draw(Logits row, const Sampling& sampling, float largest) {
     total = kept.measure;
     keys.lowest = kept.key;
   }
+  if (sampling.min_p > 0) {
+    const std::uint64_t least = backend::WeightOfMinP(sampling.min_p);
+    if (weighing(FromKey(keys.lowest)) < least)  // else all that is kept is heavy enough
+      total = WeightOfHeavy(part(least > backend::Weight(kNear)), least, weighing);
+  }
   const float uniform = backend::UniformAt(sampling.seed, sampling.position);
   const std::uint64_t enough = backend::WeightOfDraw(uniform, total);
   const Prefix drawn = FindPrefix(part(enough <= survey.near_weight), keys, enough, weighing);
@@ -269,7 +284,7 @@ __global__ void __launch_bounds__(kSampleThreads) SampleKernel(SampleArgs args) 
     token.id = sampling.temperature >= backend::kGreedyTemperature
                    ? Draw(logits, sampling, largest.logit)
                    : largest.id;
-    token.logprob = LogProbability(logits, token.id, largest.logit);
+    if (sampling.logprob) token.logprob = LogProbability(logits, token.id, largest.logit);
   }
   if (Thread() == 0) args.tokens[row] = token;
 }

@@ -13,13 +13,13 @@
 // Philox. Only `logprob` may differ, in the last places: it is summed from weights here, from
 // exp() there.
 //
-// No sort: top_k, top_p and the draw each ask for a prefix of the candidates that measures at least
-// so much (counting, or weighing). Its last logit is the largest L for which all candidates of L
-// and more measure enough, and is found by pivots: logits are mapped to integers in the same order,
-// and the interval that holds L is cut into four by three pivots, until it holds one integer.
-// Each cut sums the candidates inside the interval only; at most 16 cuts are needed. Of candidates
-// with equal logits a prefix holds the first few; how many follows from its measure. The id is
-// looked up at the very end, in the order of ids.
+// No sort: top_k, top_p, min_p and the draw each ask for a prefix of the candidates that measures
+// at least so much (counting, or weighing). Its last logit is the largest L for which all
+// candidates of L and more measure enough, and is found by pivots: logits are mapped to integers in
+// the same order, and the interval that holds L is cut into four by three pivots, until it holds
+// one integer. Each cut sums the candidates inside the interval only; at most 16 cuts are needed.
+// Of candidates with equal logits a prefix holds the first few; how many follows from its measure.
+// The id is looked up at the very end, in the order of ids.
 //
 // Geometry: a block of one thread per 16 columns, up to 1024, owns a row. The candidates within
 // exp(-10) of the largest are listed in shared memory (up to 4096), and a prefix that ends among
@@ -27,8 +27,8 @@
 // weights, probability, id), greedy 2 times: 4 columns bytes from memory, the rest from the
 // second-level cache. A flat row, whose prefix ends beyond the list, is read 16 times per search.
 //
-// A new rule that leaves a prefix (min_p) is one more search or comparison in Draw; one that
-// changes logits (penalties, bias) is a kernel before this one.
+// A new rule that leaves a prefix is one more search or comparison in Draw; one that changes logits
+// (penalties, bias) is a kernel before this one.
 #ifndef CODEGEN_CUDA_KERNELS_SAMPLE_CUH_
 #define CODEGEN_CUDA_KERNELS_SAMPLE_CUH_
 

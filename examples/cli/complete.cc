@@ -66,8 +66,13 @@ absl::Status CheckConcurrency(const Flags& flags) {
   return CheckGiven(flags, {"priority"}, "needs --concurrency");
 }
 
+absl::Status CheckLogprobs(const Flags& flags) {
+  if (flags.json || flags.json_lines) return absl::OkStatus();
+  return CheckGiven(flags, {"logprobs"}, "needs --json or --json-lines");
+}
+
 absl::Status Check(const Flags& flags) {
-  for (const auto& check : {CheckModel, CheckInput, CheckConcurrency}) {
+  for (const auto& check : {CheckModel, CheckInput, CheckConcurrency, CheckLogprobs}) {
     if (const absl::Status status = check(flags); !status.ok()) return status;
   }
   return absl::OkStatus();
@@ -85,11 +90,13 @@ there is by then.
 --json prints {"text", "token_ids", "finish_reason": "stop|length|eos|deadline",
   "usage": {"prompt_tokens", "completion_tokens"},
   "timings": {"load_s", "prefill_s", "decode_s", "tokens_per_s"}};
-  tokens_per_s counts the tokens after the first, over decode_s.
+  tokens_per_s counts the tokens after the first, over decode_s. With --logprobs there are
+  "logprobs" too, the natural logarithm of the probability of each token drawn.
 --json-lines reads {"id"?, "prompt" | "prompt_ids", "max_new_tokens"?, "temperature"?,
-  "top_k"?, "top_p"?, "seed"?, "stop"?, "ignore_eos"?, "special"?, "deadline_ms"?} from
-  each line and prints the same with the "id", or {"id"?, "error": {"code", "message"}};
-  what a line leaves out is as the flags say. A deadline counts from when its line is read.
+  "top_k"?, "top_p"?, "min_p"?, "seed"?, "stop"?, "ignore_eos"?, "logprobs"?, "special"?,
+  "deadline_ms"?} from each line and prints the same with the "id", or
+  {"id"?, "error": {"code", "message"}}; what a line leaves out is as the flags say. A
+  deadline counts from when its line is read.
 --json-lines --concurrency N completes up to N lines together, which takes far less time
   than one after the other; the text of each is the same. Answers with an "id" come as soon
   as they are there, in any order. Answers to lines without one keep the order of these

@@ -17,15 +17,17 @@ double TokensPerSecond(const codegen::Completion& completion) {
 }
 
 Json ToJson(const codegen::Sample& sample) {
-  return {{"text", sample.text},
-          {"token_ids", sample.token_ids},
-          {"finish_reason", codegen::FinishReasonName(sample.finish_reason)}};
+  Json json = {{"text", sample.text}, {"token_ids", sample.token_ids}};
+  if (!sample.logprobs.empty()) json["logprobs"] = sample.logprobs;
+  json["finish_reason"] = codegen::FinishReasonName(sample.finish_reason);
+  return json;
 }
 
 void ReadSampling(Fields& fields, codegen::Request& request) {
   fields.Read("temperature", request.temperature);
   fields.Read("top_k", request.top_k);
   fields.Read("top_p", request.top_p);
+  fields.Read("min_p", request.min_p);
   fields.Read("seed", request.seed);
 }
 
@@ -53,6 +55,7 @@ absl::StatusOr<codegen::Request> ReadCompletion(const Json& line, const Flags& f
   ReadSampling(fields, request);
   fields.Read("stop", request.stop.strings);
   fields.Read("ignore_eos", request.stop.ignore_eos);
+  fields.Read("logprobs", request.logprobs);
   fields.Read("deadline_ms", deadline_ms);
   ReadShared(fields, engine, request);
   if (const absl::Status status = fields.Finish(); !status.ok()) return status;

@@ -196,6 +196,10 @@ constexpr Flag kCompletionFlags[] = {
      [](std::string_view value, Flags& flags) {
        return ParseNumber(value, std::numeric_limits<float>::min(), 1.0F, flags.request.top_p);
      }},
+    {"min-p", "P", "a number in [0, 1]", "sample from tokens P times as likely as the first; 0",
+     [](std::string_view value, Flags& flags) {
+       return ParseNumber(value, 0.0F, 1.0F, flags.request.min_p);
+     }},
     {"seed", "N", "a whole number of at least 0", "of the random numbers; 0",
      [](std::string_view value, Flags& flags) {
        return ParseNumber(value, std::uint64_t{0}, std::numeric_limits<std::uint64_t>::max(),
@@ -207,6 +211,8 @@ constexpr Flag kCompletionFlags[] = {
        flags.request.stop.strings.emplace_back(value);
        return !value.empty();
      }},
+    {"logprobs", nullptr, "", "print how likely each token was, too",
+     [](std::string_view, Flags& flags) { return flags.request.logprobs = true; }},
     {"ignore-eos", nullptr, "", "continue past the end of the text",
      [](std::string_view, Flags& flags) { return flags.request.stop.ignore_eos = true; }},
 };

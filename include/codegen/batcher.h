@@ -37,6 +37,7 @@ struct Chunk {
   int sample = 0;                       // which of Request::n
   std::string text = {};                // may be empty: tokens whose text is not certain yet
   std::vector<TokenId> token_ids = {};  // drawn since the last chunk
+  std::vector<float> logprobs = {};     // of token_ids, with Request::logprobs
 };
 
 // Called on threads of the batcher, one at a time for one request, in order, `on_done` last. They

@@ -56,7 +56,7 @@ struct Request {
   // Number of tokens to generate at most, >= 0; also bounded by the model's context.
   int max_new_tokens = 128;
 
-  // Sampling, applied in this order: temperature, top_k, top_p.
+  // Sampling, applied in this order: temperature, top_k, top_p, min_p.
   // 0 takes the most likely token (greedy). Finite, in [0, 100]; below 1e-3 is greedy.
   float temperature = 0.0F;
   // Keep the k most likely tokens; 0 keeps all.
@@ -64,6 +64,9 @@ struct Request {
   // Keep the smallest set of most likely tokens whose probabilities reach top_p; in (0, 1], 1 keeps
   // all.
   float top_p = 1.0F;
+  // Keep the tokens that are at least min_p times as probable as the most likely one; in [0, 1], 0
+  // keeps all.
+  float min_p = 0.0F;
   // Random numbers depend on (seed, position) alone: the same request gives the same tokens,
   // whatever runs beside it.
   std::uint64_t seed = 0;
@@ -71,6 +74,8 @@ struct Request {
   // once. The first is what n = 1 gives, the others draw with seeds that depend on (seed, number)
   // alone. A Session draws one.
   int n = 1;
+  // Whether Sample::logprobs is wanted. Costs a pass over the vocabulary for every token.
+  bool logprobs = false;
 
   Stop stop = {};
 
@@ -147,6 +152,9 @@ struct Sample {
   std::string text = {};  // valid UTF-8; empty if the model has no tokenizer
   // Every token sampled, without the stop token or end-of-text that ended it.
   std::vector<TokenId> token_ids = {};
+  // With Request::logprobs, one for each of token_ids: the natural logarithm of its probability,
+  // before temperature, top_k, top_p and min_p. Else empty.
+  std::vector<float> logprobs = {};
   FinishReason finish_reason = FinishReason::kLength;
 };
 

@@ -184,8 +184,9 @@ absl::Status BatcherCore::Drain(Time deadline) try {
 Health BatcherCore::health() const {
   const base::MutexLock lock(mutex_);
   if (!failure_.ok()) {
-    return {
-        .state = Health::State::kFailed, .reason = base::Unshared(failure_), .recreate = !hung_ && !absl::IsUnavailable(failure_)};
+    return {.state = Health::State::kFailed,
+            .reason = base::Unshared(failure_),
+            .recreate = !hung_ && !absl::IsUnavailable(failure_)};
   }
   return {.state = draining_ ? Health::State::kDraining : Health::State::kServing};
 }
@@ -203,6 +204,7 @@ absl::StatusOr<std::shared_ptr<PendingRequest>> BatcherCore::Submit(Request requ
   }
   PendingRequestOptions options{.samples = job->samples,
                                 .prompt_tokens = static_cast<int>(job->prompt.size()),
+                                .logprobs = request.logprobs,
                                 .stop = std::move(request.stop),
                                 .callbacks = std::move(callbacks),
                                 .output_tokens = options_.output_tokens};
@@ -248,8 +250,10 @@ absl::StatusOr<runtime::Job> BatcherCore::MakeJob(Request& request) const {
       .sampling = {.temperature = request.temperature,
                    .top_k = request.top_k,
                    .top_p = request.top_p,
+                   .min_p = request.min_p,
                    .seed = request.seed,
-                   .vocabulary = state.sampled_vocabulary},
+                   .vocabulary = state.sampled_vocabulary,
+                   .logprob = request.logprobs},
       .stop_tokens = request.stop.tokens,
       .end_of_text = request.stop.ignore_eos ? std::vector<TokenId>() : state.end_of_text,
       .priority = request.priority,

@@ -112,18 +112,21 @@ class OwnSession final : public SessionImpl {
   }
 
   // Computes `tokens` and draws the token after them.
-  absl::StatusOr<TokenId> StepAndSample(std::span<const TokenId> tokens, const Request& request) {
+  absl::StatusOr<backend::SampledToken> StepAndSample(std::span<const TokenId> tokens,
+                                                      const Request& request) {
     const std::int32_t last[] = {static_cast<std::int32_t>(tokens.size()) - 1};
     const backend::Sampling sampling[] = {
         {.temperature = request.temperature,
          .top_k = request.top_k,
          .top_p = request.top_p,
+         .min_p = request.min_p,
          .seed = request.seed,
          .position = static_cast<std::int32_t>(cached_.size() + tokens.size()),
-         .vocabulary = state_.sampled_vocabulary}};
+         .vocabulary = state_.sampled_vocabulary,
+         .logprob = request.logprobs}};
     backend::SampledToken sampled[1];
     CODEGEN_RETURN_IF_ERROR(Step(tokens, last, {.sampling = sampling, .tokens = sampled}));
-    if (sampled[0].id >= 0) return sampled[0].id;
+    if (sampled[0].id >= 0) return sampled[0];
     KeepCached(0);
     return absl::InternalError("the model produced logits that are not finite");
   }
@@ -176,7 +179,8 @@ class OwnSession final : public SessionImpl {
     Clock::time_point first = begin;
     while (!cancelled() && !output.cancelled()) {
       if (IsLate(request, completion, Clock::now())) return FinishReason::kDeadline;
-      CODEGEN_ASSIGN_OR_RETURN(token, StepAndSample(next, request));
+      CODEGEN_ASSIGN_OR_RETURN(const backend::SampledToken sampled, StepAndSample(next, request));
+      token = sampled.id;
       const Clock::time_point now = Clock::now();
       if (completion.token_ids.empty()) first = now;
       completion.timings = {.prefill_s = SecondsBetween(begin, first),
@@ -185,6 +189,7 @@ class OwnSession final : public SessionImpl {
       if (!request.stop.ignore_eos && Contains(state_.end_of_text, token))
         return FinishReason::kEos;
       completion.token_ids.push_back(token);
+      if (request.logprobs) completion.logprobs.push_back(sampled.logprob);
       CODEGEN_ASSIGN_OR_RETURN(const bool stopped, output.Add(token));
       if (stopped) return FinishReason::kStop;
       if (static_cast<int>(completion.token_ids.size()) == room) return FinishReason::kLength;

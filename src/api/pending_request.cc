@@ -119,6 +119,10 @@ void PendingRequest::Take(const Event& event) {
 void PendingRequest::AddToken(Output& output, const Event& event) {
   output.sample.token_ids.push_back(event.token);
   output.chunk.token_ids.push_back(event.token);
+  if (options_.logprobs) {
+    output.sample.logprobs.push_back(event.logprob);
+    output.chunk.logprobs.push_back(event.logprob);
+  }
   last_token_ = event.time;
   const TextOutput::Result result = output.text.Add(event.token);
   output.AddText(result.text);
@@ -194,6 +198,7 @@ void PendingRequest::Queue(Chunk chunk) {
     waiting->text += chunk.text;
     waiting->token_ids.insert(waiting->token_ids.end(), chunk.token_ids.begin(),
                               chunk.token_ids.end());
+    waiting->logprobs.insert(waiting->logprobs.end(), chunk.logprobs.begin(), chunk.logprobs.end());
   }
   changed_.NotifyAll();
 }

@@ -53,6 +53,7 @@ struct PendingRequestOptions {
   runtime::RequestId id = 0;
   int samples = 1;
   int prompt_tokens = 0;
+  bool logprobs = false;  // are wanted
   Stop stop = {};
   Callbacks callbacks = {};
   int output_tokens = 1024;  // that a callback may lag behind

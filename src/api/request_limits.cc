@@ -41,6 +41,8 @@ absl::Status CheckSampling(const Request& request) {
   if (request.top_k < 0) return Invalid("top_k is {}, must be >= 0", request.top_k);
   if (!(request.top_p > 0 && request.top_p <= 1))
     return Invalid("top_p is {}, must be above 0 and at most 1", request.top_p);
+  if (!(request.min_p >= 0 && request.min_p <= 1))
+    return Invalid("min_p is {}, allowed 0 to 1", request.min_p);
   return absl::OkStatus();
 }
 

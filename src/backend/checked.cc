@@ -88,6 +88,8 @@ absl::Status CheckSamplingRow(const Sampling& sampling, std::size_t row, std::in
   if (sampling.top_k < 0) return error(fmt::format("top_k {}, expected >= 0", sampling.top_k));
   if (!(sampling.top_p > 0 && sampling.top_p <= 1))
     return error(fmt::format("top_p {}, expected in (0, 1]", sampling.top_p));
+  if (!(sampling.min_p >= 0 && sampling.min_p <= 1))
+    return error(fmt::format("min_p {}, expected in [0, 1]", sampling.min_p));
   if (sampling.vocabulary < 1 || sampling.vocabulary > width)
     return error(fmt::format("vocabulary {}, expected in [1, {}]", sampling.vocabulary, width));
   return absl::OkStatus();

@@ -2,11 +2,12 @@
 //
 // Sampling without sorting.
 //
-// top_k, top_p and the draw itself all ask for a prefix of the candidates in the order (logit
-// descending, id ascending): the first k; the shortest that weighs at least top_p of the total; the
-// shortest that weighs more than u of it, whose last member is the token drawn. A prefix does not
-// need its inside sorted, so each is found by selection (Hoare's quickselect, with sums of weights
-// beside the counts), expected O(vocabulary) whatever the distribution.
+// top_k, top_p, min_p and the draw itself all ask for a prefix of the candidates in the order
+// (logit descending, id ascending): the first k; the shortest that weighs at least top_p of the
+// total; all that weigh at least min_p; the shortest that weighs more than u of the rest, whose
+// last member is the token drawn. A prefix does not need its inside sorted, so each is found by
+// selection (Hoare's quickselect, with sums of weights beside the counts), expected O(vocabulary)
+// whatever the distribution.
 //
 // Candidates that weigh nothing beside the largest (weight.h) are left out at once; of a peaked row
 // little else remains.
@@ -140,10 +141,20 @@ std::uint64_t KeepPrefix(std::uint64_t enough, Candidates& candidates) {
   return weight;
 }
 
+// Keeps the candidates that weigh at least `least`, which are a prefix: weights fall as logits do.
+void KeepHeavy(std::uint64_t least, Candidates& candidates) {
+  std::erase_if(candidates.all, [least](const Candidate& c) { return c.weight < least; });
+  candidates.near = std::min(candidates.near, candidates.all.size());
+}
+
 TokenId Draw(Candidates candidates, const Sampling& sampling) {
   if (sampling.top_k > 0) KeepLargest(static_cast<std::size_t>(sampling.top_k), candidates);
   std::uint64_t total = TotalWeight(candidates.all);
   if (sampling.top_p < 1.0F) total = KeepPrefix(WeightOfTopP(sampling.top_p, total), candidates);
+  if (sampling.min_p > 0) {
+    KeepHeavy(WeightOfMinP(sampling.min_p), candidates);
+    total = TotalWeight(candidates.all);
+  }
   KeepPrefix(WeightOfDraw(UniformAt(sampling.seed, sampling.position), total), candidates);
   return candidates.all.back().id;
 }
@@ -154,13 +165,14 @@ SampledToken SampleRow(std::span<const float> logits, const Sampling& sampling) 
   CODEGEN_DCHECK(sampling.vocabulary > 0);
   CODEGEN_DCHECK(static_cast<std::size_t>(sampling.vocabulary) <= logits.size());
   CODEGEN_DCHECK(sampling.top_k >= 0);
+  CODEGEN_DCHECK(sampling.min_p >= 0 && sampling.min_p <= 1);
   const std::span<const float> row = logits.first(static_cast<std::size_t>(sampling.vocabulary));
   TokenId id = Largest(row);
   if (id < 0) return {};
   if (sampling.temperature >= kGreedyTemperature)
     id = Draw(MakeCandidates(row, row[static_cast<std::size_t>(id)], sampling.temperature),
               sampling);
-  return {.id = id, .logprob = LogProbability(row, id)};
+  return {.id = id, .logprob = sampling.logprob ? LogProbability(row, id) : 0};
 }
 
 float LogProbability(std::span<const float> logits, TokenId id) {

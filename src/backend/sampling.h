@@ -7,8 +7,9 @@
 // tokenizer has tokens, and a padding row must never be sampled). Greedy takes the largest logit,
 // the lowest id among equals. Otherwise, in this order: divide by the temperature; keep the top_k
 // largest; keep the smallest set of largest whose probabilities (after temperature and top_k) reach
-// top_p; draw. Candidates are ordered by (logit descending, id ascending), and the random number is
-// a function of (seed, position) alone, so a row's token never depends on the rows beside it.
+// top_p; keep those at least min_p times as probable as the largest; draw. Candidates are ordered
+// by (logit descending, id ascending), and the random number is a function of (seed, position)
+// alone, so a row's token never depends on the rows beside it.
 // Probabilities are whole numbers (weight.h) and their sums exact, so all devices draw the same
 // token from the same logits.
 #ifndef CODEGEN_BACKEND_SAMPLING_H_
@@ -23,21 +24,23 @@
 namespace codegen::backend {
 
 // How one row is sampled. Validated where requests enter; here: temperature finite and >= 0, top_p
-// in (0, 1].
+// in (0, 1], min_p in [0, 1].
 struct Sampling {
   float temperature = 0.0F;  // below kGreedyTemperature: greedy
   int top_k = 0;             // 0: all
   float top_p = 1.0F;
+  float min_p = 0.0F;
   std::uint64_t seed = 0;
   std::int32_t position = 0;    // of the token to be drawn
   std::int32_t vocabulary = 0;  // ids below take part; in [1, row width], at most kMostWeights
+  bool logprob = false;         // is wanted: one more pass over the row
 };
 
 inline constexpr float kGreedyTemperature = 1e-3F;
 
 struct SampledToken {
   TokenId id = -1;    // -1: an id below the vocabulary has NaN or +infinity, or all have -infinity
-  float logprob = 0;  // log softmax over the vocabulary, without temperature
+  float logprob = 0;  // where wanted: log softmax over the vocabulary, without temperature
 };
 
 // Draws from `logits` [width].

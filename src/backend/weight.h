@@ -43,11 +43,17 @@ constexpr std::uint64_t Weight(float exponent) {
 }
 
 // The shortest prefix of candidates that weighs at least top_p of `total` is the shortest that
-// weighs at least this. Requires: top_p in (0, 1), total > 0.
+// weighs at least this. Requires: top_p in (0, 1], total > 0.
 constexpr std::uint64_t WeightOfTopP(float top_p, std::uint64_t total) {
   const double enough = double{top_p} * static_cast<double>(total);
   const auto whole = static_cast<std::uint64_t>(enough);
   return whole + (static_cast<double>(whole) < enough ? 1 : 0);
+}
+
+// What is at least min_p times as probable as the largest candidate weighs at least this. Requires:
+// min_p in (0, 1].
+constexpr std::uint64_t WeightOfMinP(float min_p) {
+  return WeightOfTopP(min_p, std::uint64_t{1} << kWeightBits);
 }
 
 // The shortest prefix that weighs more than `uniform` of `total` is the shortest that weighs at

@@ -373,12 +373,13 @@ void Scheduler::Apply(std::span<const backend::SampledToken> drawn, Time now) {
     memory_.Keep(sequence->job->cache_salt,
                  std::span(sequence->tokens).first(static_cast<std::size_t>(sequence->computed)),
                  sequence->table);
-    if (token != nullptr) Draw(*sequence, token->id);
+    if (token != nullptr) Draw(*sequence, *token);
   }
 }
 
-void Scheduler::Draw(Sequence& sequence, TokenId token) {
+void Scheduler::Draw(Sequence& sequence, const backend::SampledToken& drawn) {
   const Job& job = *sequence.job;
+  const TokenId token = drawn.id;
   if (token < 0) {
     End(sequence.id.request, FinishReason::kError,
         absl::InternalError("the model produced logits that are not finite"));
@@ -397,6 +398,7 @@ void Scheduler::Draw(Sequence& sequence, TokenId token) {
   if (DeadlineOf(sequence) != Time::max()) deadlines_.emplace(DeadlineOf(sequence), sequence.id);
   Emit(sequence, {.kind = Event::Kind::kToken,
                   .token = token,
+                  .logprob = drawn.logprob,
                   .time = now_,
                   .since_last = first ? Time::duration() : now_ - sequence.last_token});
   sequence.last_token = now_;

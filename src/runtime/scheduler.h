@@ -150,7 +150,7 @@ class Scheduler {
   bool GrowForNext(Sequence& sequence);
   void PlanPrompts();
 
-  void Draw(Sequence& sequence, TokenId token);
+  void Draw(Sequence& sequence, const backend::SampledToken& drawn);
   void ReleaseHeld(const Sequence& first);
   void Emit(const Sequence& sequence, Event event);
   Time DeadlineOf(const Sequence& sequence) const;

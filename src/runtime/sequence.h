@@ -79,6 +79,7 @@ struct Event {
   SampleId id = {};
   Kind kind = Kind::kToken;
   TokenId token = 0;                            // kToken
+  float logprob = 0;                            // kToken, if Job::sampling asks for it
   Time time = {};                               // kToken: when it was drawn
   Time::duration since_last = {};               // kToken, but the first of a sample
   FinishReason reason = FinishReason::kLength;  // kEnd

@@ -137,6 +137,36 @@ TEST(Batcher, DrawsSeveralSamplesOfOnePrompt) {
   EXPECT_NE(completion.more[1].token_ids, completion.more[0].token_ids);
 }
 
+TEST(Batcher, SaysHowLikelyEachTokenWas) {
+  const Model& model = testing::ShippedTinyModel();
+  const auto batcher = NewBatcher(model);
+  Request request{.prompt = "def fib(n):\n",
+                  .max_new_tokens = 24,
+                  .temperature = 1,
+                  .n = 2,
+                  .logprobs = true,
+                  .stop = {.ignore_eos = true}};
+
+  absl::StatusOr<Handle> handle = batcher->Submit(request);
+  ASSERT_TRUE(handle.ok()) << handle.status();
+  std::vector<float> streamed[2];
+  while (const std::optional<Chunk> chunk = handle->Next()) {
+    EXPECT_EQ(chunk->logprobs.size(), chunk->token_ids.size());
+    std::vector<float>& all = streamed[chunk->sample];
+    all.insert(all.end(), chunk->logprobs.begin(), chunk->logprobs.end());
+  }
+
+  const Completion& completion = handle->Wait();
+  EXPECT_EQ(streamed[0], completion.logprobs);
+  EXPECT_EQ(streamed[1], completion.more[0].logprobs);
+  EXPECT_EQ(completion.logprobs.size(), 24U);
+  EXPECT_NE(streamed[0], streamed[1]);
+  request.n = 1;
+  EXPECT_EQ(completion.logprobs, Session::Create(model)->Complete(request)->logprobs);
+  request.logprobs = false;
+  EXPECT_THAT(batcher->Submit(request)->Wait().logprobs, IsEmpty());
+}
+
 TEST(Batcher, FindsARepeatedPrefixUnlessTheSaltDiffers) {
   const auto batcher = NewBatcher(testing::TinyModel());
   Request request = Endless(2, std::vector<TokenId>(40, 7));

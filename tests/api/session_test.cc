@@ -354,6 +354,26 @@ TEST(Session, ScoresAgreeWithGreedyChoices) {
   EXPECT_NEAR(score->perplexity, std::exp(-total / 5), 1e-6);
 }
 
+TEST(Session, SaysHowLikelyTheTokensWereThatItDrew) {
+  Session session = NewSession(testing::TinyModel());
+  Request request{.prompt_ids = kPrompt,
+                  .max_new_tokens = 6,
+                  .temperature = 2,
+                  .top_k = 9,
+                  .stop = {.ignore_eos = true}};
+  EXPECT_THAT(session.Complete(request)->logprobs, IsEmpty());
+  request.logprobs = true;
+
+  const Completion completion = *session.Complete(request);
+
+  ASSERT_EQ(completion.logprobs.size(), 6U);
+  std::vector<TokenId> ids = kPrompt;
+  ids.insert(ids.end(), completion.token_ids.begin(), completion.token_ids.end());
+  const Score score = *session.ScoreTokens(ids);
+  for (std::size_t i = 0; i < 6; ++i)
+    EXPECT_NEAR(completion.logprobs[i], score.logprobs[kPrompt.size() - 1 + i], 1e-5);
+}
+
 TEST(Session, ScoresOneTokenAsPerplexityOne) {
   Session session = NewSession(testing::TinyModel());
   const absl::StatusOr<Score> score = session.ScoreTokens(std::vector<TokenId>{3});
@@ -392,6 +412,9 @@ TEST(Session, RefusesEveryFieldOutOfRange) {
       {"top_p is 0", [](Request& r) { r.top_p = 0; }},
       {"top_p is 1.5", [](Request& r) { r.top_p = 1.5F; }},
       {"top_p is nan", [=](Request& r) { r.top_p = nan; }},
+      {"min_p is -0.5", [](Request& r) { r.min_p = -0.5F; }},
+      {"min_p is 1.5", [](Request& r) { r.min_p = 1.5F; }},
+      {"min_p is nan", [=](Request& r) { r.min_p = nan; }},
       {"stop.strings[0] is empty", [](Request& r) { r.stop.strings = {""}; }},
       {"stop.strings has 65 entries, limit 64", [](Request& r) { r.stop.strings.assign(65, "x"); }},
       {"stop.strings[0] has 1025 bytes, limit 1024",
@@ -419,6 +442,7 @@ TEST(Session, AcceptsEveryFieldAtItsLimit) {
                         .temperature = 100.0F,
                         .top_k = std::numeric_limits<int>::max(),
                         .top_p = std::numeric_limits<float>::min(),
+                        .min_p = 1.0F,
                         .seed = std::numeric_limits<std::uint64_t>::max(),
                         .stop = {.strings = std::vector<std::string>(64, std::string(1024, 'x')),
                                  .tokens = std::vector<TokenId>(1024, 0)}};

@@ -159,6 +159,8 @@ TEST(CheckSampling, RejectsEachRuleBroken) {
   EXPECT_EQ(broken([](Sampling& s) { s.top_k = -1; }), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(broken([](Sampling& s) { s.top_p = 0; }), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(broken([](Sampling& s) { s.top_p = 1.5F; }), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(broken([](Sampling& s) { s.min_p = -0.1F; }), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(broken([](Sampling& s) { s.min_p = kNan; }), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(broken([](Sampling& s) { s.vocabulary = 0; }), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(broken([](Sampling& s) { s.vocabulary = 11; }), absl::StatusCode::kInvalidArgument);
 }

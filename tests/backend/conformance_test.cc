@@ -485,9 +485,11 @@ TYPED_TEST(Conformance, SampleOfEachRowIsSampleRow) {
     sampling.push_back({.temperature = std::array{0.0F, 0.5F, 1.5F}[this->random_() % 3],
                         .top_k = std::array{0, 1, 20}[this->random_() % 3],
                         .top_p = std::array{1.0F, 0.6F}[this->random_() % 2],
+                        .min_p = std::array{0.0F, 0.1F}[this->random_() % 2],
                         .seed = this->random_(),
                         .position = i,
-                        .vocabulary = std::array{103, 97}[this->random_() % 2]});
+                        .vocabulary = std::array{103, 97}[this->random_() % 2],
+                        .logprob = i % 4 != 0});
   std::vector<backend::SampledToken> tokens(40);
 
   this->duo_.subject().backend.Sample(x.tested, sampling, tokens);
@@ -502,7 +504,8 @@ TYPED_TEST(Conformance, SampleOfEachRowIsSampleRow) {
 
 TYPED_TEST(Conformance, SampleOfARowDoesNotDependOnItsNeighbours) {
   const std::vector<float> row = Uniform(this->random_, 50);
-  const backend::Sampling sampling{.temperature = 1, .seed = 3, .position = 9, .vocabulary = 50};
+  const backend::Sampling sampling{
+      .temperature = 1, .seed = 3, .position = 9, .vocabulary = 50, .logprob = true};
   backend::SampledToken alone;
   const auto one = this->duo_.MakeTensor(row, 50);
   this->duo_.subject().backend.Sample(one.tested, {&sampling, 1}, {&alone, 1});

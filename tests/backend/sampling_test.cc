@@ -56,15 +56,15 @@ double ChiSquare(const std::vector<int>& counts, const std::vector<double>& prob
   return sum;
 }
 
-// sampling.h word by word: sort all, in double. Probabilities of all ids after temperature, top_k
-// and top_p, in candidate order.
+// sampling.h word by word: sort all, in double. Probabilities of all ids after temperature, top_k,
+// top_p and min_p, in candidate order.
 struct Ranked {
   TokenId id;
   double probability;
 };
 
 std::vector<Ranked> NaiveDistribution(std::span<const float> logits, const Sampling& sampling,
-                                      double top_p) {
+                                      double top_p, double min_p) {
   std::vector<Ranked> ranked;
   const auto vocabulary = static_cast<std::size_t>(sampling.vocabulary);
   for (std::size_t i = 0; i < vocabulary; ++i) ranked.push_back({static_cast<TokenId>(i), 0});
@@ -85,13 +85,16 @@ std::vector<Ranked> NaiveDistribution(std::span<const float> logits, const Sampl
   std::size_t kept = 0;
   while (kept < ranked.size() && (kept == 0 || sum < top_p)) sum += ranked[kept++].probability;
   ranked.resize(kept);
+  std::erase_if(ranked, [least = min_p * ranked[0].probability](const Ranked& r) {
+    return r.probability < least;
+  });
   normalise();
   return ranked;
 }
 
 std::vector<double> NaiveProbabilities(const std::vector<float>& logits, const Sampling& sampling) {
   std::vector<double> probabilities(logits.size());
-  for (const Ranked& r : NaiveDistribution(logits, sampling, sampling.top_p))
+  for (const Ranked& r : NaiveDistribution(logits, sampling, sampling.top_p, sampling.min_p))
     probabilities[static_cast<std::size_t>(r.id)] = r.probability;
   return probabilities;
 }
@@ -100,13 +103,14 @@ std::vector<double> NaiveProbabilities(const std::vector<float>& logits, const S
 // off by some 60 ulp at most (exponents down to -60, half an ulp each), 60 * 2^-24 < 4e-6.
 std::optional<TokenId> NaiveDraw(std::span<const float> logits, const Sampling& sampling) {
   constexpr double kDoubt = 4e-6;
-  const auto ranked = NaiveDistribution(logits, sampling, sampling.top_p);
-  if (sampling.top_p < 1 &&
-      ranked.size() != NaiveDistribution(logits, sampling, sampling.top_p - kDoubt).size())
-    return std::nullopt;
-  if (sampling.top_p < 1 &&
-      ranked.size() != NaiveDistribution(logits, sampling, sampling.top_p + kDoubt).size())
-    return std::nullopt;
+  const auto ranked = NaiveDistribution(logits, sampling, sampling.top_p, sampling.min_p);
+  for (const double doubt : {-kDoubt, kDoubt}) {
+    const double top_p = sampling.top_p < 1 ? sampling.top_p + doubt : 1;
+    for (const double min_p : {sampling.min_p * (1 + doubt), sampling.min_p * (1 - doubt)}) {
+      if (ranked.size() != NaiveDistribution(logits, sampling, top_p, min_p).size())
+        return std::nullopt;
+    }
+  }
   const double uniform = UniformAt(sampling.seed, sampling.position);
   double sum = 0;
   for (const Ranked& r : ranked) {
@@ -145,9 +149,14 @@ TEST(Greedy, TakesEqualZerosOfBothSignsAsEqual) {
 TEST(Greedy, ReportsTheLogProbabilityWithoutTemperature) {
   const std::vector<float> logits = {std::log(1.0F), std::log(2.0F), std::log(5.0F)};
 
-  EXPECT_NEAR(SampleRow(logits, {.vocabulary = 3}).logprob, std::log(5.0 / 8), 1e-6);
-  EXPECT_NEAR(SampleRow(logits, {.temperature = 1e-3F, .vocabulary = 3}).logprob, std::log(5.0 / 8),
-              1e-6);
+  const auto logprob = [&](float temperature, bool wanted) {
+    return SampleRow(logits, {.temperature = temperature, .vocabulary = 3, .logprob = wanted})
+        .logprob;
+  };
+
+  EXPECT_NEAR(logprob(0, true), std::log(5.0 / 8), 1e-6);
+  EXPECT_NEAR(logprob(1e-3F, true), std::log(5.0 / 8), 1e-6);
+  EXPECT_EQ(logprob(0, false), 0);
 }
 
 TEST(Greedy, HoldsBelowItsTemperatureAndNotAbove) {
@@ -160,7 +169,7 @@ TEST(Greedy, HoldsBelowItsTemperatureAndNotAbove) {
 TEST(Vocabulary, HidesTheRowsBeyondIt) {
   const std::vector<float> logits = {1, 2, 100, kNan, kInfinity};
 
-  const SampledToken greedy = SampleRow(logits, {.vocabulary = 2});
+  const SampledToken greedy = SampleRow(logits, {.vocabulary = 2, .logprob = true});
 
   EXPECT_EQ(greedy.id, 1);
   EXPECT_NEAR(greedy.logprob, -std::log1p(std::exp(-1.0)), 1e-6);
@@ -169,7 +178,9 @@ TEST(Vocabulary, HidesTheRowsBeyondIt) {
 
 TEST(Vocabulary, OfOneTokenLeavesNoChoice) {
   EXPECT_EQ(SampleRow(std::vector<float>{-7}, {.temperature = 1, .vocabulary = 1}).id, 0);
-  EXPECT_EQ(SampleRow(std::vector<float>{-7}, {.temperature = 1, .vocabulary = 1}).logprob, 0);
+  EXPECT_EQ(SampleRow(std::vector<float>{-7}, {.temperature = 1, .vocabulary = 1, .logprob = true})
+                .logprob,
+            0);
 }
 
 TEST(BadLogits, NanGivesNoToken) {
@@ -209,7 +220,7 @@ TEST(BadLogits, TheWholeRangeOfFloatIsSampled) {
   const std::vector<float> logits = {-kMax, kMax, kMax};
 
   EXPECT_EQ(Support(logits, {.temperature = 100, .vocabulary = 3}), (std::set<TokenId>{1, 2}));
-  EXPECT_NEAR(SampleRow(logits, {.vocabulary = 3}).logprob, -std::log(2.0), 1e-6);
+  EXPECT_NEAR(SampleRow(logits, {.vocabulary = 3, .logprob = true}).logprob, -std::log(2.0), 1e-6);
 }
 
 TEST(TopK, OfOneIsGreedy) {
@@ -315,6 +326,37 @@ TEST(TopP, CountsProbabilitiesAfterTopK) {
             1U);
 }
 
+TEST(MinP, KeepsWhatIsThatProbableBesideTheLargest) {
+  const std::vector<float> logits = {1, 0, -1, 3};  // beside the largest: exp(-2), exp(-3), exp(-4)
+  const auto kept = [&](float min_p, float temperature) {
+    return Support(logits, {.temperature = temperature, .min_p = min_p, .vocabulary = 4}).size();
+  };
+
+  EXPECT_EQ(kept(0, 1), 4U);
+  EXPECT_EQ(kept(0.018F, 1), 4U);
+  EXPECT_EQ(kept(0.019F, 1), 3U);
+  EXPECT_EQ(kept(0.1F, 1), 2U);
+  EXPECT_EQ(kept(0.14F, 1), 1U);
+  EXPECT_EQ(kept(0.14F, 2), 3U) << "probabilities are those after the temperature";
+}
+
+TEST(MinP, OfOneKeepsWhatEqualsTheLargest) {
+  const std::vector<float> logits = {2, 5, 5, 4.9F, 5};
+
+  EXPECT_EQ(Support(logits, {.temperature = 1, .min_p = 1, .vocabulary = 5}),
+            (std::set<TokenId>{1, 2, 4}));
+}
+
+TEST(MinP, AddsNothingToWhatTopKAndTopPKeep) {
+  const std::vector<float> logits = {1, 1, 1, 1};
+
+  EXPECT_EQ(Support(logits, {.temperature = 1, .top_k = 3, .min_p = 0.5F, .vocabulary = 4}).size(),
+            3U);
+  EXPECT_EQ(
+      Support(logits, {.temperature = 1, .top_p = 0.5F, .min_p = 0.5F, .vocabulary = 4}).size(),
+      2U);
+}
+
 TEST(Uniform, IsTheUpperBitsOfPhilox) {
   const auto bits = base::Philox4x32({7, 0, 0, 0}, {0x89ABCDEFU, 0x01234567U});
 
@@ -384,6 +426,8 @@ TEST(Draw, FollowsTheSoftmax) {
            Sampling{.temperature = 1, .top_k = 5},
            Sampling{.temperature = 1, .top_p = 0.8F},
            Sampling{.temperature = 2, .top_k = 7, .top_p = 0.9F},
+           Sampling{.temperature = 1, .min_p = 0.05F},
+           Sampling{.temperature = 2, .top_k = 9, .top_p = 0.95F, .min_p = 0.1F},
        }) {
     for (const std::uint64_t seed : {0U, 1U, 123456789U}) {
       Sampling seeded = sampling;
@@ -393,7 +437,7 @@ TEST(Draw, FollowsTheSoftmax) {
       EXPECT_LT(ChiSquare(Histogram(logits, seeded, 50'000), NaiveProbabilities(logits, seeded)),
                 45)
           << "temperature " << sampling.temperature << " top_k " << sampling.top_k << " top_p "
-          << sampling.top_p << " seed " << seed;
+          << sampling.top_p << " min_p " << sampling.min_p << " seed " << seed;
     }
   }
 }
@@ -412,6 +456,7 @@ TEST(Draw, AgreesWithSortingEverything) {
         .temperature = std::array{0.2F, 0.7F, 1.0F, 2.5F}[random() % 4],
         .top_k = std::array{0, 1, 5, 63, 64, 65, 1000}[random() % 7],
         .top_p = std::array{1.0F, 0.01F, 0.5F, 0.9F, 0.95F, 0.999F}[random() % 6],
+        .min_p = std::array{0.0F, 0.0F, 1e-5F, 0.02F, 0.3F}[random() % 5],
         .seed = random(),
         .position = static_cast<std::int32_t>(random() % 2048),
         .vocabulary = static_cast<std::int32_t>(1 + random() % width)};
@@ -433,10 +478,14 @@ TEST(Draw, AgreesWithSortingEverythingOnAWideRow) {
   int compared = 0;
   for (const float deviation : {0.001F, 2.0F, 10.0F}) {
     const std::vector<float> logits = RandomRow(random, 51'200, deviation);
-    for (const float top_p : {1.0F, 0.95F}) {
+    for (const auto& [top_p, min_p] :
+         {std::pair(1.0F, 0.0F), std::pair(0.95F, 0.0F), std::pair(0.95F, 1e-3F)}) {
       for (std::int32_t position = 0; position < 10; ++position) {
-        const Sampling sampling{
-            .temperature = 1, .top_p = top_p, .position = position, .vocabulary = 50'257};
+        const Sampling sampling{.temperature = 1,
+                                .top_p = top_p,
+                                .min_p = min_p,
+                                .position = position,
+                                .vocabulary = 50'257};
         const std::optional<TokenId> expected = NaiveDraw(logits, sampling);
         if (!expected.has_value()) continue;  // a flat row is all boundaries
 
@@ -473,7 +522,7 @@ TEST(LogProbability, IsWhatSamplingReports) {
   std::mt19937 random(8);
   const std::vector<float> logits = RandomRow(random, 100, 2);
   const Sampling sampling{
-      .temperature = 2, .top_k = 20, .top_p = 0.8F, .vocabulary = Width(logits)};
+      .temperature = 2, .top_k = 20, .top_p = 0.8F, .vocabulary = Width(logits), .logprob = true};
 
   const SampledToken drawn = SampleRow(logits, sampling);
 

@@ -45,6 +45,18 @@ TEST(Complete, PrintsTheObjectOthersRelyOn) {
   EXPECT_EQ(outcome.err, "");
 }
 
+TEST(Complete, PrintsHowLikelyEachTokenWas) {
+  const ModelFolder model;
+
+  const Json result = OutputOf(RunProgram(
+      Complete(model, {"--json", "--prompt", "def f", "--temperature", "1", "--logprobs"})));
+
+  EXPECT_THAT(KeysOf(result),
+              ElementsAre("text", "token_ids", "logprobs", "finish_reason", "usage", "timings"));
+  ASSERT_EQ(result["logprobs"].size(), 12U);
+  for (const Json& logprob : result["logprobs"]) EXPECT_LE(logprob.get<double>(), 0);
+}
+
 TEST(Complete, PrintsTheTextAlone) {
   const ModelFolder model;
 

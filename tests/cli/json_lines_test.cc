@@ -76,13 +76,16 @@ TEST(JsonLines, TakesEveryFieldOfARequest) {
       Serve(model,
             "{\"id\": 1, \"prompt\": \"<|endoftext|>\", \"max_new_tokens\": 4, \"temperature\": "
             "2.5, \"top_k\": 100, "
-            "\"top_p\": 0.9, \"seed\": 18446744073709551615, \"stop\": [\"[never]\", \"there\"], "
+            "\"top_p\": 0.9, \"min_p\": 0.01, \"logprobs\": true, \"seed\": 18446744073709551615, "
+            "\"stop\": [\"[never]\", \"there\"], "
             "\"ignore_eos\": true, \"special\": true}\n"
             "{\"prompt_ids\": [258], \"max_new_tokens\": 0}\n");
 
   ASSERT_EQ(lines.size(), 2U);
   EXPECT_EQ(lines[0]["usage"]["prompt_tokens"], 1);
   EXPECT_EQ(lines[0]["usage"]["completion_tokens"], 4);
+  EXPECT_EQ(lines[0]["logprobs"].size(), 4U);
+  EXPECT_FALSE(lines[1].contains("logprobs"));
   EXPECT_EQ(lines[1]["usage"]["completion_tokens"], 0);
   EXPECT_EQ(lines[1]["finish_reason"], "length");
 }

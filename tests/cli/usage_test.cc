@@ -62,13 +62,15 @@ TEST(Help, DescribesEachCommandWithAnExample) {
 TEST(Help, NamesEveryFlagOfACompletion) {
   const Outcome outcome = RunProgram({"complete", "--help"});
 
-  for (const char* flag :
-       {"model DIR",      "device D",         "device-memory BYTES", "deterministic ",
-        "weights FORMAT", "threads N",        "tokenizer DIR",       "qkv-groups N",
-        "json ",          "json-lines ",      "prompt TEXT",         "prompt-file FILE",
-        "prompt-ids IDS", "max-new-tokens N", "temperature T",       "top-k K",
-        "top-p P",        "seed N",           "stop TEXT",           "ignore-eos ",
-        "special ",       "concurrency N",    "priority P",          "deadline-ms D"}) {
+  for (const char* flag : {"model DIR",      "device D",         "device-memory BYTES",
+                           "deterministic ", "weights FORMAT",   "threads N",
+                           "tokenizer DIR",  "qkv-groups N",     "json ",
+                           "json-lines ",    "prompt TEXT",      "prompt-file FILE",
+                           "prompt-ids IDS", "max-new-tokens N", "temperature T",
+                           "top-k K",        "top-p P",          "min-p P",
+                           "seed N",         "stop TEXT",        "ignore-eos ",
+                           "logprobs ",      "special ",         "concurrency N",
+                           "priority P",     "deadline-ms D"}) {
     EXPECT_THAT(outcome.out, HasSubstr(fmt::format("\n  --{}", flag)));
   }
 }
@@ -121,8 +123,8 @@ TEST(Usage, RefusesFlagsWithoutTheirValue) {
 }
 
 TEST(Usage, RefusesBadNumbers) {
-  for (const char* flag : {"--max-new-tokens", "--temperature", "--top-k", "--top-p", "--seed",
-                           "--threads", "--qkv-groups"}) {
+  for (const char* flag : {"--max-new-tokens", "--temperature", "--top-k", "--top-p", "--min-p",
+                           "--seed", "--threads", "--qkv-groups"}) {
     for (const char* value : {"12x", "nan", "-1", "", " 1", "1e999", "inf"}) {
       ExpectWrongUsage({"complete", "--model", "m", flag, value},
                        fmt::format("{}: expected", flag));
@@ -137,6 +139,7 @@ TEST(Usage, RefusesNumbersOutOfRange) {
   ExpectWrongUsage({"complete", "--temperature", "100.5"}, "a number in [0, 100], found \"100.5\"");
   ExpectWrongUsage({"complete", "--top-p", "0"}, "a number in (0, 1], found \"0\"");
   ExpectWrongUsage({"complete", "--top-p", "1.01"}, "--top-p");
+  ExpectWrongUsage({"complete", "--min-p", "1.01"}, "a number in [0, 1], found \"1.01\"");
   ExpectWrongUsage({"complete", "--seed", "18446744073709551616"}, "--seed");
   ExpectWrongUsage({"complete", "--threads", "257"},
                    "--threads: expected a whole number in [0, 256]");
@@ -186,6 +189,8 @@ TEST(Usage, RefusesFlagsThatDoNotGoTogether) {
   ExpectWrongUsage(bench({"--load", "--max-batch", "4", "--static-batches", "4"}), "--max-batch:");
   ExpectWrongUsage({"complete", "--model", "m", "--concurrency", "4"},
                    "--concurrency: needs --json-lines");
+  ExpectWrongUsage({"complete", "--model", "m", "--prompt", "x", "--logprobs"},
+                   "--logprobs: needs --json or --json-lines");
   ExpectWrongUsage({"complete", "--model", "m", "--json-lines", "--priority", "4"},
                    "--priority: needs --concurrency");
 }

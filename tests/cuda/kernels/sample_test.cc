@@ -76,8 +76,9 @@ void ExpectAsOnCpu(const Batch& batch) {
     const SampledToken want = backend::SampleRow(batch.Row(i), how);
     ASSERT_EQ(tokens[i].id, want.id)
         << "row " << i << " of " << batch.columns << ": temperature " << how.temperature
-        << ", top_k " << how.top_k << ", top_p " << how.top_p << ", seed " << how.seed
-        << ", position " << how.position << ", vocabulary " << how.vocabulary;
+        << ", top_k " << how.top_k << ", top_p " << how.top_p << ", min_p " << how.min_p
+        << ", seed " << how.seed << ", position " << how.position << ", vocabulary "
+        << how.vocabulary;
     ASSERT_NEAR(tokens[i].logprob, want.logprob, 1e-6 + std::abs(want.logprob) * 0x1p-23);
   }
 }
@@ -109,8 +110,10 @@ class RandomRows {
     return {.temperature = Pick<float>({0, 1e-3F, 0.2F, 0.7F, 1, 1, 2.5F, 100}),
             .top_k = Pick<int>({0, 0, 1, 2, 5, 40, columns - 1, columns, columns + 1}),
             .top_p = Pick<float>({1, 1, 0.999F, 0.95F, 0.5F, 0.1F, 1e-6F}),
+            .min_p = Pick<float>({0, 0, 0, 1e-13F, 1e-6F, 0.01F, 0.2F, 1}),
             .seed = std::uint64_t{random_()} << 32 | random_(),
-            .position = static_cast<std::int32_t>(random_() % 2048)};
+            .position = static_cast<std::int32_t>(random_() % 2048),
+            .logprob = random_() % 2 == 0};
   }
 
   // A number of ids that leaves out the last columns, which no longer hold numbers.
