@@ -1,6 +1,8 @@
 #!/bin/sh
-# Installs what is missing, builds everything and runs every test: those of the development build, and as tests of it
-# the whole suite under the address, undefined-behaviour and thread sanitizers, a build for GPUs, and installed consumers.
+# Installs what is missing, builds everything and runs every test that this machine can run: those of the development
+# build, and as tests of it the suite under the address, undefined-behaviour and thread sanitizers (less what
+# tests/CMakeLists.txt leaves out there), the kernels for Arm, a build for GPUs where nvcc is, and installed consumers.
+# Tests of CUDA need the headers of its toolkit, which this does not install.
 # One ctest run shows it all and has the last word. Build trees stay in build/, so a second run only tests.
 set -eu
 cd "$(dirname "$0")/.."

@@ -103,7 +103,7 @@ Command BenchCommand() {
       .summary = "measure the speed of a model on this machine",
       .details =
           R"(Times prefill of each prompt length, and decoding at each batch size after a prompt of the
-first length; shares are of what the machine was measured to do just before.
+first length; shares are of what the machine was measured to do, just before or after.
 --json prints {"device", "machine": {"threads", "isa", "read_gb_s", "f32_gflops", "bf16_gflops",
   "int8_gops"}, "weights", "head_weights", "weight_bytes", "kv_cache", "precision", "peak",
   "load_s", "results": [

@@ -91,20 +91,21 @@ there is by then.
   "usage": {"prompt_tokens", "completion_tokens"},
   "timings": {"load_s", "prefill_s", "decode_s", "tokens_per_s"}};
   tokens_per_s counts the tokens after the first, over decode_s. With --logprobs there are
-  "logprobs" too, the natural logarithm of the probability of each token drawn.
+  "logprobs" too, unless no token was drawn: the natural logarithm of the probability of each.
 --json-lines reads {"id"?, "prompt" | "prompt_ids", "max_new_tokens"?, "temperature"?,
   "top_k"?, "top_p"?, "min_p"?, "seed"?, "stop"?, "ignore_eos"?, "logprobs"?, "special"?,
   "deadline_ms"?} from each line and prints the same with the "id", or
   {"id"?, "error": {"code", "message"}}; what a line leaves out is as the flags say. A
   deadline counts from when its line is read.
 --json-lines --concurrency N completes up to N lines together, which takes far less time
-  than one after the other; the text of each is the same. Answers with an "id" come as soon
-  as they are there, in any order. Answers to lines without one keep the order of these
-  lines among themselves: one that is ready early waits, and counts as one of the N.
+  than one after the other; the text of each is the same (on a GPU with --deterministic).
+  Answers with an "id" come as soon as they are there, in any order. Answers to lines
+  without one keep the order of these lines among themselves: one that is ready early
+  waits, and counts as one of the N.
   A line then also takes "priority" (in [-100, 100], lower ones go first), "cache_salt"
   (only lines with the same one share what was computed of a common beginning) and "n"
   (completions of the prompt to draw, in [1, 16]); those after the first come back as
-  "more": [{"text", "token_ids", "finish_reason"}].
+  "more": [{"text", "token_ids", "logprobs"?, "finish_reason"}].
 )",
       .example =
           "codegen complete --model examples/models/codegen-tiny-python --prompt 'def fib(n):'",

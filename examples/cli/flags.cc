@@ -95,7 +95,7 @@ constexpr Flag kModelFlags[] = {
     {"device", "D", "cpu, cuda or cuda:N, e.g. cuda:1",
      "cpu, or cuda[:N], a GPU, where the build has CUDA; cpu", SetDevice},
     {"device-memory", "BYTES", "a whole number of at least 0",
-     "memory of the GPU to use at most; 0, all that is free",
+     "memory of the GPU to use at most; 0, nearly all that is free",
      [](std::string_view value, Flags& flags) {
        return ParseNumber(value, std::int64_t{0}, std::numeric_limits<std::int64_t>::max(),
                           flags.load.device_memory);
@@ -196,7 +196,8 @@ constexpr Flag kCompletionFlags[] = {
      [](std::string_view value, Flags& flags) {
        return ParseNumber(value, std::numeric_limits<float>::min(), 1.0F, flags.request.top_p);
      }},
-    {"min-p", "P", "a number in [0, 1]", "sample from tokens P times as likely as the first; 0",
+    {"min-p", "P", "a number in [0, 1]",
+     "sample from tokens at least P times as likely as the first; 0",
      [](std::string_view value, Flags& flags) {
        return ParseNumber(value, 0.0F, 1.0F, flags.request.min_p);
      }},
@@ -211,7 +212,7 @@ constexpr Flag kCompletionFlags[] = {
        flags.request.stop.strings.emplace_back(value);
        return !value.empty();
      }},
-    {"logprobs", nullptr, "", "print how likely each token was, too",
+    {"logprobs", nullptr, "", "with --json or --json-lines: how likely each token was",
      [](std::string_view, Flags& flags) { return flags.request.logprobs = true; }},
     {"ignore-eos", nullptr, "", "continue past the end of the text",
      [](std::string_view, Flags& flags) { return flags.request.stop.ignore_eos = true; }},

@@ -64,7 +64,8 @@ constexpr Flag kLoadFlags[] = {
        flags.load_test.batcher.policy.mode = codegen::BatchMode::kStatic;
        return ParseNumber(value, 1, kMaxConcurrency, flags.load_test.batcher.max_batch);
      }},
-    {"kv-mb", "MB", kAtLeastOne, "memory for keys and values, in MiB; 16 contexts",
+    {"kv-mb", "MB", kAtLeastOne,
+     "memory for keys and values, in MiB; 16 contexts, a quarter of all at most",
      [](std::string_view value, Flags& flags) {
        std::int64_t& bytes = flags.load_test.batcher.kv_bytes;
        const bool read = ParseNumber(value, std::int64_t{1}, std::int64_t{1} << 30, bytes);

@@ -93,14 +93,16 @@ struct Health {
 
 // Runs the requests of any number of threads on one model, in one batch that changes from step to
 // step. Results depend on the model and the request alone, to the bit: not on what else runs, on
-// memory that was taken away and computed again, or on prefixes found in the cache.
+// memory that was taken away and computed again, or on prefixes found in the cache. (On a GPU that
+// takes LoadOptions::deterministic.)
 //
 // All methods may be called from any thread. The destructor cancels what is left and returns within
 // one step and a second; the handles stay valid. It may run inside a callback of this batcher, and
 // then does not wait for that callback.
 class CODEGEN_EXPORT Batcher {
  public:
-  // Takes all the memory that it will use, and starts its threads. Keeps the model alive. Errors:
+  // Takes the memory for keys, values and activations, and starts its threads; requests and their
+  // output take theirs as they come. Keeps the model alive. Errors:
   // INVALID_ARGUMENT (options), RESOURCE_EXHAUSTED (memory, threads).
   static absl::StatusOr<std::unique_ptr<Batcher>> Create(const Model& model,
                                                          const BatcherOptions& options = {});
@@ -113,8 +115,8 @@ class CODEGEN_EXPORT Batcher {
   // field, naming it, its value and its limit; what can never fit into the memory),
   // FAILED_PRECONDITION (text given, but the model has no tokenizer; the engine has failed; a
   // process that was forked), RESOURCE_EXHAUSTED (the queue is full, naming the limit and when to
-  // try again), DEADLINE_EXCEEDED (too late already, or by Admission::kFeasible), UNAVAILABLE
-  // (draining).
+  // try again; or no memory for the request, without that), DEADLINE_EXCEEDED (too late already, or
+  // by Admission::kFeasible), UNAVAILABLE (draining).
   absl::StatusOr<Handle> Submit(Request request, Callbacks callbacks = {});
 
   // From a RESOURCE_EXHAUSTED of Submit: when to try again, by what the engine has measured.

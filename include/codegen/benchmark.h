@@ -16,6 +16,8 @@
 namespace codegen {
 
 // Peaks with the model's threads: the better of two probes, just before and just after the model.
+// Of a GPU isa is its name, read_gb_s counts the bytes that a copy reads and writes, bf16_gflops is
+// a product by cuBLASLt (0 without it), and the other numbers are 0.
 struct MachineSpeed {
   int threads = 0;
   std::string isa = {};    // CpuFeaturesName of the instructions that the model runs on
@@ -28,15 +30,16 @@ struct MachineSpeed {
 struct BenchmarkOptions {
   std::vector<int> prompt_tokens = {128};  // each at least 1
   int new_tokens = 32;  // decode steps timed per batch size, after a prompt of prompt_tokens[0]
-  std::vector<int> batch = {1, 4, 8, 16};     // sequences decoded together
-  std::function<void(double)> progress = {};  // share of the work done, in [0, 1]
+  std::vector<int> batch = {1, 4, 8, 16};     // sequences decoded together, in [1, 1024]
+  std::function<void(double)> progress = {};  // share of the work done, in [0, 1]; must not throw
 };
 
 struct PrefillSpeed {
   int tokens = 0;
   double tok_s = 0;
   // Operations of all products and of attention over time, of the peak of the instructions that
-  // the weights are multiplied with: f32_gflops, bf16_gflops or int8_gops.
+  // the weights are multiplied with: f32_gflops, bf16_gflops or int8_gops. On a GPU always
+  // bf16_gflops; 0 where that is.
   double share_of_peak = 0;
 };
 

@@ -76,7 +76,9 @@ class CODEGEN_EXPORT Model {
   // not finite), INVALID_ARGUMENT (config, tensors or options contradict each other or Limits),
   // FAILED_PRECONDITION (a device or cpu_features that are not there), UNIMPLEMENTED (an
   // architecture, dtype or tokenizer this library does not know, or what it cannot do on that
-  // device), RESOURCE_EXHAUSTED (memory, threads).
+  // device), RESOURCE_EXHAUSTED (memory, threads, Limits), CANCELLED and UNKNOWN
+  // (LoadOptions::progress said so, or threw), UNAVAILABLE and INTERNAL (the GPU was lost, or
+  // failed).
   static absl::StatusOr<Model> Load(const std::string& folder, const LoadOptions& options = {});
 
   // Makes a model of the shape that a config.json describes, with small random weights and no

@@ -46,7 +46,8 @@ constexpr const char* WeightFormatName(WeightFormat format) {
 }
 
 // In what the products of activations and weights are computed. Between them activations are
-// float32 always, and every sum is float32 or an exact integer.
+// float32 (on a GPU bf16, but for the residual and the logits), and every sum is float32 or an
+// exact integer.
 enum class ComputePrecision {
   // Activations as float32, weights as the exact numbers that their format stands for.
   kExact,
@@ -139,13 +140,16 @@ struct LoadProgress {
 };
 
 struct LoadOptions {
-  // FAILED_PRECONDITION where this build or this machine has no such device. UNIMPLEMENTED on a
-  // GPU: precision = kExact, kv_cache = kF32, `calibration`, and a folder that Save wrote, whose
-  // weights lie as the CPU reads them.
+  // FAILED_PRECONDITION where this build or this machine has no such device, or a GPU of another
+  // compute capability than 8.0 and 9.0. INVALID_ARGUMENT on a GPU for heads wider than 256, and
+  // for matrices whose inputs are no multiple of 8. UNIMPLEMENTED on a GPU: precision = kExact,
+  // kv_cache = kF32, `calibration`, and a folder that Save wrote, whose weights lie as the CPU
+  // reads them.
   Device device = Device::Cpu();
   // Bytes of the GPU's memory that the model, its sessions and its batchers may take together, at
-  // least 0; 0 is all that is free when the model is loaded. For a GPU that others need too. Must
-  // be 0 on the CPU.
+  // least 0 and at most what the GPU has (else INVALID_ARGUMENT). 0 is what is free when the model
+  // is loaded, less what CUDA takes on top: 512 MiB or a 32nd, whichever is more (of less than 2
+  // GiB a quarter). For a GPU that others need too. Must be 0 on the CPU.
   std::int64_t device_memory = 0;
   // On a GPU: gives a sequence the same bits whatever shares its batch, at the price of slower
   // large batches. On the CPU that is always so, and this changes nothing.
@@ -254,27 +258,30 @@ struct BatcherOptions {
   double prefix_cache_quota = 0.5;
   BatchPolicy policy = {};
 
-  // Requests that may wait, and bytes of their prompts; beyond, Submit refuses.
+  // Requests that may wait, in [1, 2^20], and bytes of their prompts, in [1, 2^40]; beyond, Submit
+  // refuses.
   int queue_requests = 1024;
   std::int64_t queue_bytes = std::int64_t{64} << 20;
-  // A request that has waited so long goes before all priorities.
+  // A request that has waited so long goes before all priorities. This and the next at most 18
+  // minutes.
   std::chrono::milliseconds ageing = std::chrono::seconds(2);
   // `done_by` of requests that give none, from their arrival; 0 is never.
   std::chrono::milliseconds default_timeout = {};
   Admission admission = Admission::kAll;
 
-  // Tokens that a callback may lag behind before its request pauses, at least 1.
+  // Tokens that a callback may lag behind before its request pauses, in [1, 2^20].
   int output_tokens = 1024;
   // A step of the device that takes longer has failed, and the engine with it. Large models on few
-  // cores do take half a minute for a step full of prompts.
+  // cores do take half a minute for a step full of prompts. At least 1 ms, at most 18 minutes.
   std::chrono::milliseconds step_timeout = std::chrono::minutes(5);
   // Gets events in Chrome's trace format, one JSON object a call: steps, and the phases of
   // requests. Called on threads of the batcher, one call at a time; must not throw.
   std::function<void(std::string_view event)> trace = {};
 };
 
-// Every bound that the library enforces on what it is given. Exceeding one is INVALID_ARGUMENT or
-// RESOURCE_EXHAUSTED, naming the field and the limit.
+// Bounds on what the library is given, beside the ranges that the fields of options and requests
+// state. Exceeding one is INVALID_ARGUMENT or RESOURCE_EXHAUSTED (json_depth: DATA_LOSS), naming
+// the field and the limit.
 struct Limits {
   static constexpr int threads = 256;
   static constexpr int stop_strings = 64;

@@ -32,14 +32,14 @@ enum class AllowSpecial { kNo, kYes };
 // When a completion ends before `max_new_tokens`.
 struct Stop {
   // Ends before the first occurrence of any of these, wherever token boundaries fall. No part of a
-  // stop string is ever delivered. At most Limits::stop_strings of at most
+  // stop string is ever delivered. At most Limits::stop_strings, in UTF-8, of at most
   // Limits::stop_string_bytes bytes, none empty.
   std::vector<std::string> strings = {};
   // Ends when one of these ids is sampled; the id itself is not part of the result. Each below the
-  // vocabulary size.
+  // vocabulary size, at most Limits::stop_tokens.
   std::vector<TokenId> tokens = {};
-  // Continue past the model's end-of-text token, which then is an ordinary token that decodes to
-  // nothing.
+  // Continue past the model's end-of-text token, which then is an ordinary token: its id is among
+  // the token_ids, its literal text in the text.
   bool ignore_eos = false;
 };
 
@@ -68,7 +68,7 @@ struct Request {
   // keeps all.
   float min_p = 0.0F;
   // Random numbers depend on (seed, position) alone: the same request gives the same tokens,
-  // whatever runs beside it.
+  // whatever runs beside it (on a GPU with LoadOptions::deterministic).
   std::uint64_t seed = 0;
   // How many completions of the prompt to draw, in [1, Limits::samples]. The prompt is computed
   // once. The first is what n = 1 gives, the others draw with seeds that depend on (seed, number)
@@ -85,7 +85,7 @@ struct Request {
   Time first_token_by = Time::max();
   Time done_by = Time::max();
 
-  // The rest is for a Batcher; a Session alone does not look at it.
+  // The rest is for a Batcher; a Session alone checks it and does no more with it.
 
   // Requests of a lower number are served first, in [-100, 100]; equal ones in order of arrival.
   // BatcherOptions::ageing bounds how long the others can be kept waiting.
@@ -153,7 +153,8 @@ struct Sample {
   // Every token sampled, without the stop token or end-of-text that ended it.
   std::vector<TokenId> token_ids = {};
   // With Request::logprobs, one for each of token_ids: the natural logarithm of its probability,
-  // before temperature, top_k, top_p and min_p. Else empty.
+  // before temperature, top_k, top_p and min_p, among the tokenizer's tokens (a Score is among all
+  // rows of the embedding, which may be more). Else empty.
   std::vector<float> logprobs = {};
   FinishReason finish_reason = FinishReason::kLength;
 };
@@ -162,8 +163,9 @@ struct Sample {
 struct Completion : Sample {
   std::vector<Sample> more = {};  // the second to Request::n-th
   // OK if every sample ended by itself (kStop, kLength, kEos), else why one did not: CANCELLED,
-  // DEADLINE_EXCEEDED, UNKNOWN (a callback threw), INTERNAL (the model produced NaN), UNAVAILABLE
-  // (the engine failed or stopped). The samples hold what there was until then.
+  // DEADLINE_EXCEEDED, UNKNOWN (a callback threw), INTERNAL (the model produced NaN),
+  // RESOURCE_EXHAUSTED (no memory for the output), UNAVAILABLE (the engine failed or stopped). The
+  // samples hold what there was until then.
   absl::Status status = {};
   Usage usage = {};  // completion_tokens counts all samples
   Timings timings = {};

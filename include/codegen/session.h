@@ -38,10 +38,12 @@ using TextCallback = std::function<Next(std::string_view text)>;
 // returns FAILED_PRECONDITION and changes nothing. Cancel and cached_tokens may be called at any
 // time from any thread. Different sessions of one model may run at the same time; they share its
 // compute threads. A session keeps its model alive. Its results depend on its model and the request
-// alone: not on threads, other sessions or what it has cached.
+// alone: not on threads, other sessions or what it has cached. (On a GPU that takes
+// LoadOptions::deterministic.)
 class CODEGEN_EXPORT Session {
  public:
-  // Takes all the memory it will use. Errors: INVALID_ARGUMENT (options), RESOURCE_EXHAUSTED
+  // Takes the memory for keys, values and activations; a call takes what its text and, to score,
+  // its logits need. Errors: INVALID_ARGUMENT (options), RESOURCE_EXHAUSTED
   // (memory).
   static absl::StatusOr<Session> Create(const Model& model, const SessionOptions& options = {});
 
@@ -61,7 +63,8 @@ class CODEGEN_EXPORT Session {
   // generated. Errors: INVALID_ARGUMENT (a field of the request, naming it, its value and its
   // limit; a prompt longer than the context, with both numbers), FAILED_PRECONDITION (text given,
   // but the model has no tokenizer; or the session is busy), UNKNOWN (the callback threw), INTERNAL
-  // (the model produced NaN). The session stays usable after each.
+  // (the model produced NaN, or an error of the GPU), RESOURCE_EXHAUSTED (memory), UNAVAILABLE (the
+  // GPU was lost: load the model again). The session stays usable after all others.
   absl::StatusOr<Completion> Complete(const Request& request, const TextCallback& on_text = {});
 
   // Returns how likely the model finds each token after those before it. At least one token, at

@@ -71,7 +71,7 @@ class CODEGEN_EXPORT Tokenizer {
   // Returns the ids of `text`. No token is added at either end; empty text has no ids. With kNo,
   // the default, control strings in `text` are encoded as the characters they are. Linear time.
   // Errors: INVALID_ARGUMENT if `text` is not valid UTF-8 (with the offset) or longer than
-  // Limits::prompt_bytes.
+  // Limits::prompt_bytes; RESOURCE_EXHAUSTED (memory).
   absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text,
                                               AllowSpecial special = AllowSpecial::kNo) const;
 

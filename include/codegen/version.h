@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Semantic versioning: within a major version, source compatible.
+// Semantic versioning: source compatible within a major version, before 1.0 within a minor one.
 #ifndef CODEGEN_VERSION_H_
 #define CODEGEN_VERSION_H_
 

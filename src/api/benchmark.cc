@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "api/lockstep.h"
 #include "api/model_state.h"
 #include "base/check.h"
+#include "base/no_memory.h"
 
 namespace codegen {
 namespace {
@@ -131,7 +133,8 @@ double PeakOf(const MachineSpeed& machine, const std::string& name) {
 
 }  // namespace
 
-absl::StatusOr<BenchmarkResult> RunBenchmark(const Model& model, const BenchmarkOptions& options) {
+absl::StatusOr<BenchmarkResult> RunBenchmark(const Model& model,
+                                             const BenchmarkOptions& options) try {
   CODEGEN_RETURN_IF_ERROR(CheckOptions(options, model.info().context));
   const double cases = static_cast<double>(2 + options.prompt_tokens.size() + options.batch.size());
   double done = 0;
@@ -152,11 +155,14 @@ absl::StatusOr<BenchmarkResult> RunBenchmark(const Model& model, const Benchmark
   }
   result.machine = Best(result.machine, model.state()->on_device.measure());
   result.peak = model.state()->on_device.peak;
+  const double peak = PeakOf(result.machine, result.peak);
   for (PrefillSpeed& speed : result.prefill)
-    speed.share_of_peak /= PeakOf(result.machine, result.peak);
+    speed.share_of_peak = peak > 0 ? speed.share_of_peak / peak : 0;
   for (DecodeSpeed& speed : result.decode) speed.share_of_bandwidth /= result.machine.read_gb_s;
   report();
   return result;
+} catch (const std::bad_alloc&) {
+  return base::NoMemory("no memory to measure the model");
 }
 
 }  // namespace codegen

@@ -356,11 +356,13 @@ absl::StatusOr<Model> Model::Random(const std::string& config_file, const LoadOp
 }
 
 absl::StatusOr<MemoryEstimate> Model::EstimateMemory(const std::string& folder,
-                                                     const LoadOptions& options) {
+                                                     const LoadOptions& options) try {
   CODEGEN_RETURN_IF_ERROR(CheckOptions(options));
   CODEGEN_ASSIGN_OR_RETURN(const std::string config_json, ReadConfigJson(folder));
   CODEGEN_ASSIGN_OR_RETURN(const model::ModelConfig config, ParseConfig(config_json, options));
   return Estimate(config, options);
+} catch (const std::bad_alloc&) {
+  return base::NoMemory("no memory to read the config");
 }
 
 Model::Model(std::shared_ptr<const State> state) : state_(std::move(state)) {}
