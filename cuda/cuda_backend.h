@@ -64,6 +64,7 @@ class CudaBackend {
   void SwiGlu(const Tensor& x, Tensor& y);
   void Add(const Tensor& x, Tensor& y);
   void AllReduce(Tensor&) {}  // one process is one rank
+  const Tensor& AllGather(const Tensor& x, Tensor&) { return x; }
   void Gather(const Tensor& x, std::span<const std::int32_t> rows, Tensor& y);
   void Sample(const Tensor& x, std::span<const backend::Sampling> sampling,
               std::span<backend::SampledToken> tokens);

@@ -117,6 +117,10 @@ constexpr Flag kModelFlags[] = {
      [](std::string_view value, Flags& flags) {
        return ParseNumber(value, 0, codegen::Limits::threads, flags.load.threads);
      }},
+    {"tensor-parallel", "N", "a whole number in [1, 256]", "parts that share the threads; 1",
+     [](std::string_view value, Flags& flags) {
+       return ParseNumber(value, 1, codegen::Limits::threads, flags.load.parallel.tensor);
+     }},
     {"tokenizer", "DIR", "a folder", "read the tokenizer from here, not from the model",
      [](std::string_view value, Flags& flags) {
        flags.load.tokenizer_folder = value;

@@ -131,6 +131,15 @@ inline std::string DeviceName(Device device) {
   return device.kind == Device::Kind::kCpu ? "cpu" : "cuda:" + std::to_string(device.index);
 }
 
+// How one model is split into parts that are computed side by side in this process.
+struct ParallelOptions {
+  // Parts (tensor parallelism: Shoeybi et al., "Megatron-LM", 2019), at least 1. Each has its share
+  // of the heads and the inner features of every block and of the output matrix, and threads of its
+  // own; the number must divide heads and inner features. Sums over the parts are added in one
+  // order, so that a result depends on the number of parts, but on nothing else.
+  int tensor = 1;
+};
+
 // What a callback wants next.
 enum class Next { kContinue, kCancel };
 
@@ -165,8 +174,12 @@ struct LoadOptions {
   // ages that are to give the same bits. Must be kAuto on a GPU.
   CpuFeatures cpu_features = CpuFeatures::kAuto;
   // Threads of the model's compute pool, the calling thread included; 0 takes one per physical core
-  // that the process may use (affinity and cgroup quota). At most Limits::threads.
+  // that the process may use (affinity and cgroup quota). At most Limits::threads. With `parallel`
+  // each part gets an equal share of them, at least one.
   int threads = 0;
+  // UNIMPLEMENTED on a GPU, with `calibration`, and for a folder that Save wrote; such a model
+  // cannot be saved. INVALID_ARGUMENT with `thread_pool`.
+  ParallelOptions parallel = {};
   // Compute on the threads of this pool instead (thread_pool.h); `threads` must then be 0. Models
   // of one process that share a pool take turns instead of crowding each other out.
   std::shared_ptr<ThreadPool> thread_pool = {};

@@ -2,7 +2,11 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include "api/executors.h"
 #include "api/thread_pool_state.h"
@@ -12,6 +16,7 @@
 #include "cpu/machine.h"
 #include "model/calibrated_loader.h"
 #include "model/executor_of.h"
+#include "model/sharded_executor.h"
 
 namespace codegen::api {
 namespace {
@@ -86,6 +91,72 @@ absl::StatusOr<std::shared_ptr<CpuHost>> MakeHost(const LoadOptions& options) {
       cpu::CpuOptions{.level = level, .precision = options.precision, .kv = options.kv_cache});
 }
 
+// What several threads have loaded, for a host that hears of it on its own.
+class SharedProgress {
+ public:
+  explicit SharedProgress(const model::LoadPlan& plan) : plan_(plan) {}
+
+  // Called on any thread. CANCELLED once Stop was called.
+  absl::Status Add(std::int64_t elements) {
+    done_ += elements;
+    if (stopped_) return absl::CancelledError("another part of the model has failed to load");
+    return std::this_thread::get_id() == host_ ? Report() : absl::OkStatus();
+  }
+  absl::Status Report() {
+    const std::int64_t more = done_.exchange(0);
+    return plan_.on_tensor && more > 0 ? plan_.on_tensor(more) : absl::OkStatus();
+  }
+  // Returns whether this is the first call.
+  bool Stop() { return !stopped_.exchange(true); }
+
+ private:
+  const model::LoadPlan& plan_;
+  const std::thread::id host_ = std::this_thread::get_id();
+  std::atomic<std::int64_t> done_ = 0;
+  std::atomic<bool> stopped_ = false;
+};
+
+absl::StatusOr<OnDevice> LoadShard(const LoadOptions& options, const model::TensorSource& source,
+                                   model::RowInspector& inspector, const model::LoadPlan& plan) {
+  CODEGEN_ASSIGN_OR_RETURN(const std::shared_ptr<CpuHost> host, MakeHost(options));
+  model::Loader<cpu::CpuDevice> loader(host->device(), source, inspector, plan);
+  return LoadWith(loader, plan.config.architecture, host);
+}
+
+// All shards at the same time, each with its share of the threads.
+absl::StatusOr<OnDevice> LoadShards(LoadOptions options, const model::TensorSource& source,
+                                    model::RowInspector& inspector, const model::LoadPlan& plan) {
+  const int count = options.parallel.tensor;
+  CODEGEN_ASSIGN_OR_RETURN(const std::shared_ptr<CpuHost> all, MakeHost(options));
+  options.threads = std::max(1, all->device().pool().threads() / count);
+  CODEGEN_ASSIGN_OR_RETURN(const auto loaders, base::ThreadPool::Create(count));
+  SharedProgress progress(plan);
+  absl::Status failure;
+  std::vector<OnDevice> shards(static_cast<std::size_t>(count));
+  loaders->ParallelFor(count, [&](std::int64_t rank) {
+    const model::LoadPlan part{
+        .config = plan.config,
+        .shard = {.rank = static_cast<int>(rank), .count = count},
+        .formats = plan.formats,
+        .on_tensor = [&](std::int64_t elements) { return progress.Add(elements); }};
+    absl::StatusOr<OnDevice> shard = LoadShard(options, source, inspector, part);
+    if (shard.ok()) {
+      shards[static_cast<std::size_t>(rank)] = *std::move(shard);
+    } else if (progress.Stop()) {
+      failure = shard.status();
+    }
+  });
+  CODEGEN_RETURN_IF_ERROR(failure);
+  CODEGEN_RETURN_IF_ERROR(progress.Report());
+
+  std::vector<std::shared_ptr<const model::DeviceModel>> models;
+  for (const OnDevice& shard : shards) models.push_back(shard.model);
+  OnDevice whole = std::move(shards.front());
+  whole.model = std::make_shared<const model::ShardedModel>(std::move(models));
+  whole.measure = [all] { return all->Measure(); };
+  return whole;
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<ThreadPool>> PoolOf(const LoadOptions& options) {
@@ -98,6 +169,7 @@ absl::StatusOr<std::shared_ptr<ThreadPool>> PoolOf(const LoadOptions& options) {
 
 absl::StatusOr<OnDevice> LoadOnCpu(const LoadOptions& options, const model::TensorSource& source,
                                    model::RowInspector& inspector, const model::LoadPlan& plan) {
+  if (options.parallel.tensor > 1) return LoadShards(options, source, inspector, plan);
   CODEGEN_ASSIGN_OR_RETURN(const std::shared_ptr<CpuHost> host, MakeHost(options));
   cpu::CpuDevice& device = host->device();
   if (plan.calibration.empty()) {

@@ -18,6 +18,7 @@
 #include "checkpoint/checkpoint.h"
 #include "model/calibration.h"
 #include "model/saved_model.h"
+#include "model/shard.h"
 #include "model/tensor_source.h"
 #include "quant/format.h"
 
@@ -69,6 +70,30 @@ absl::Status CheckOnCuda(const LoadOptions& options) {
   return absl::OkStatus();
 }
 
+absl::Status CheckParallel(const LoadOptions& options) {
+  const int parts = options.parallel.tensor;
+  if (parts < 1 || parts > Limits::threads) {
+    return absl::InvalidArgumentError(
+        fmt::format("LoadOptions::parallel.tensor is {}, allowed 1 to {}", parts, Limits::threads));
+  }
+  if (parts == 1) return absl::OkStatus();
+  if (!OnCpu(options)) {
+    return absl::UnimplementedError(fmt::format(
+        "LoadOptions::parallel.tensor is {}, must be 1 on {}", parts, DeviceName(options.device)));
+  }
+  if (!options.calibration.empty()) {
+    return absl::UnimplementedError(fmt::format(
+        "LoadOptions::parallel.tensor is {}, must be 1 where there is a calibration", parts));
+  }
+  if (options.thread_pool != nullptr) {
+    return absl::InvalidArgumentError(
+        fmt::format("LoadOptions::parallel.tensor is {}, must be 1 where there is a thread_pool, "
+                    "as each part has threads of its own",
+                    parts));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckOptions(const LoadOptions& options) {
   if (options.threads < 0 || options.threads > Limits::threads) {
     return absl::InvalidArgumentError(fmt::format("LoadOptions::threads is {}, allowed 0 to {}",
@@ -83,6 +108,7 @@ absl::Status CheckOptions(const LoadOptions& options) {
         fmt::format("LoadOptions::calibration is for weights in int4, not {}",
                     WeightFormatName(options.weights)));
   }
+  CODEGEN_RETURN_IF_ERROR(CheckParallel(options));
   return OnCpu(options) ? CheckOnCpu(options) : CheckOnCuda(options);
 }
 
@@ -207,7 +233,7 @@ std::function<absl::Status(std::int64_t)> ProgressOf(const LoadOptions& options,
   if (!options.progress) return {};
   return [&options, elements = memory.matrix_elements, bytes_total,
           done = std::int64_t{0}](std::int64_t more) mutable {
-    done += more;
+    done = std::min(done + more, elements);  // shards of the output matrix end with padding
     const double share = static_cast<double>(done) / static_cast<double>(elements);
     return Report(
         options, {.bytes_done = static_cast<std::int64_t>(share * static_cast<double>(bytes_total)),
@@ -223,6 +249,7 @@ LoadOptions Resolved(LoadOptions options) {
 // Fills in all that is known before the weights are read.
 absl::Status Describe(const model::StoredFormats& source, const model::WantedFormats& wanted,
                       const LoadOptions& options, Model::State& state) {
+  CODEGEN_RETURN_IF_ERROR(model::CheckShards(state.config, options.parallel.tensor));
   state.memory = model::PlanMemory(state.config);
   DescribeShape(state.config, state.info);
   DescribeVocabulary(state);
@@ -327,6 +354,11 @@ absl::StatusOr<Model> Model::Load(const std::string& folder, const LoadOptions& 
   model::SavedHeader header;
   LoadOptions options = ForDevice(given);
   if (saved) {
+    if (given.parallel.tensor != 1) {
+      return absl::UnimplementedError(
+          fmt::format("LoadOptions::parallel.tensor is {}, must be 1 for a saved model",
+                      given.parallel.tensor));
+    }
     CODEGEN_ASSIGN_OR_RETURN(header, model::SavedHeader::Parse(checkpoint->metadata()));
     CODEGEN_ASSIGN_OR_RETURN(options, api::OptionsOfSaved(header, given));
   }

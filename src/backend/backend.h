@@ -128,6 +128,8 @@ concept Backend = DeviceConcept<typename B::Device> &&
   b.SwiGlu(x, y);  // y[t,f] = silu(x[t,f]) x[t,F+f], silu(v) = v / (1 + exp(-v))
   b.Add(x, y);     // y += x
   b.AllReduce(y);  // y = sum over ranks; nothing when alone
+  // The columns of all ranks side by side, in y, which is returned; alone x is.
+  { b.AllGather(x, y) } -> std::same_as<const typename B::Device::Tensor&>;
   b.Gather(x, rows.logit_rows, y);  // y[i] = x[row i]
   b.Sample(x, sampling,
            tokens);  // tokens[i] drawn from softmax(x[i]) as sampling[i] says (sampling.h)

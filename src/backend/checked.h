@@ -117,6 +117,11 @@ class Checked {
     Run([&] { backend_.AllReduce(y); }, y);
   }
 
+  const Tensor& AllGather(const Tensor& x, Tensor& y) {
+    Begin("AllGather");
+    return backend_.AllGather(x, y);
+  }
+
   void Gather(const Tensor& x, std::span<const std::int32_t> rows, Tensor& y) {
     Begin("Gather");
     Expect(CheckLogitRows(rows, x.rows()));

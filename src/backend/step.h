@@ -19,6 +19,7 @@
 #include <absl/status/statusor.h>
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -41,13 +42,21 @@ struct Step {
   std::span<SampledToken> tokens = {};      // [logit rows] if sampling is given
 };
 
-// Errors: of B::Create.
-template <Backend B>
-absl::StatusOr<B> MakeBackend(typename B::Device& device, const StepLimits& limits) {
-  if constexpr (requires { B::Create(device, limits); }) {
-    return B::Create(device, limits);
+// `communicator` is a pointer to that of a rank, or null for a backend that is alone. Errors: of
+// B::Create; UNIMPLEMENTED if B is always alone.
+template <Backend B, class Communicator = std::nullptr_t>
+absl::StatusOr<B> MakeBackend(typename B::Device& device, const StepLimits& limits,
+                              const Communicator& communicator = nullptr) {
+  if constexpr (requires { B(device, communicator); }) {
+    return B(device, communicator);
   } else {
-    return B(device);
+    if (communicator != nullptr)
+      return absl::UnimplementedError("this device is not one of several ranks");
+    if constexpr (requires { B::Create(device, limits); }) {
+      return B::Create(device, limits);
+    } else {
+      return B(device);
+    }
   }
 }
 

@@ -73,6 +73,11 @@ class Traced {
   void AllReduce(Tensor& y) {
     Time("AllReduce", 0, [&] { backend_.AllReduce(y); });
   }
+  const Tensor& AllGather(const Tensor& x, Tensor& y) {
+    const Tensor* all = nullptr;
+    Time("AllGather", 0, [&] { all = &backend_.AllGather(x, y); });
+    return *all;
+  }
   void Gather(const Tensor& x, std::span<const std::int32_t> rows, Tensor& y) {
     Time("Gather", 0, [&] { backend_.Gather(x, rows, y); });
   }

@@ -7,11 +7,11 @@
 #include <sched.h>
 
 #include <cfenv>
-#include <chrono>
 #include <exception>
 #include <utility>
 
 #include "base/check.h"
+#include "base/spin.h"
 
 namespace codegen::base {
 namespace {
@@ -23,34 +23,6 @@ constexpr std::uint64_t kOpen = 0x10000;
 constexpr std::uint64_t kOneRegion = 0x20000;
 
 constexpr std::uint64_t Region(std::uint64_t state) { return state / kOneRegion; }
-
-void Relax() {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
-
-// A bounded wait: pauses while the partner is likely to run on another CPU, then yields, in case it
-// wants this one. The gaps between the regions of a step are below 20 us; 100 us bound what a step
-// that has ended costs.
-class Spin {
- public:
-  // Waits a little. False once the time for spinning is over.
-  bool Once() {
-    for (int i = 0; i < 16; ++i) Relax();
-    const auto waited = Clock::now() - start_;
-    if (waited > kPause) std::this_thread::yield();
-    return waited < kSpin;
-  }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  static constexpr std::chrono::microseconds kPause{20};
-  static constexpr std::chrono::microseconds kSpin{100};
-  Clock::time_point start_ = Clock::now();
-};
 
 // False if the system refuses.
 bool PinTo(int cpu, pthread_t thread) {

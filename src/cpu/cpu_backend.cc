@@ -285,6 +285,24 @@ void CpuBackend::Add(const Tensor& x, Tensor& y) {
              [&](std::int64_t t) { kernels_.add(x.row(t), x.columns(), y.row(t)); });
 }
 
+// The tensors of all ranks have one outline, so their threads share the work: not those of the
+// pool, as a step of decoding sums a few kilobytes.
+void CpuBackend::AllReduce(Tensor& y) {
+  if (communicator_ != nullptr && failure_.ok())
+    failure_ = communicator_->AllReduce({y.row(0), y.rows(), y.columns(), y.stride()});
+}
+
+const Tensor& CpuBackend::AllGather(const Tensor& x, Tensor& y) {
+  if (communicator_ == nullptr) return x;
+  CODEGEN_DCHECK(x.rows() == y.rows());
+  const auto floats = [](const Tensor& tensor) {  // which a communicator only reads of a part
+    return comm::Floats{const_cast<float*>(tensor.row(0)), tensor.rows(), tensor.columns(),
+                        tensor.stride()};
+  };
+  if (failure_.ok()) failure_ = communicator_->AllGather(floats(x), floats(y));
+  return y;
+}
+
 void CpuBackend::Gather(const Tensor& x, std::span<const std::int32_t> rows, Tensor& y) {
   CODEGEN_DCHECK(y.rows() == static_cast<std::int64_t>(rows.size()));
   CODEGEN_DCHECK(x.columns() == y.columns());

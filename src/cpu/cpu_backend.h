@@ -8,14 +8,20 @@
 #define CODEGEN_CPU_CPU_BACKEND_H_
 
 #include <absl/functional/function_ref.h>
+#include <absl/status/status.h>
 
+#include <concepts>
 #include <cstdint>
+#include <memory>
 #include <span>
+#include <utility>
 
 #include "backend/backend.h"
 #include "backend/rows.h"
 #include "backend/sampling.h"
+#include "backend/step.h"
 #include "codegen/request.h"
+#include "comm/communicator.h"
 #include "cpu/cpu_device.h"
 
 namespace codegen::cpu {
@@ -27,9 +33,19 @@ class CpuBackend {
  public:
   using Device = CpuDevice;
 
-  // `device` outlives the backend.
-  explicit CpuBackend(CpuDevice& device)
-      : device_(device), pool_(device.pool()), kernels_(device.kernels()) {}
+  // `device` outlives the backend. Without a communicator the backend is alone.
+  explicit CpuBackend(CpuDevice& device, std::shared_ptr<comm::Communicator> communicator = {})
+      : device_(device),
+        pool_(device.pool()),
+        kernels_(device.kernels()),
+        communicator_(std::move(communicator)) {}
+
+  // Returns what the communicator failed with in compute(): backend/step.h.
+  template <std::invocable Compute>
+  absl::Status Run(const backend::Step&, const Compute& compute) {
+    compute();
+    return std::exchange(failure_, absl::OkStatus());
+  }
 
   void Embed(std::span<const TokenId> tokens, const Embedding& e, Tensor& y);
   void LayerNorm(const Tensor& x, const Norm& n, Tensor& y);
@@ -39,7 +55,8 @@ class CpuBackend {
               Tensor& y);
   void SwiGlu(const Tensor& x, Tensor& y);
   void Add(const Tensor& x, Tensor& y);
-  void AllReduce(Tensor&) {}  // one process is one rank
+  void AllReduce(Tensor& y);
+  const Tensor& AllGather(const Tensor& x, Tensor& y);
   void Gather(const Tensor& x, std::span<const std::int32_t> rows, Tensor& y);
   void Sample(const Tensor& x, std::span<const backend::Sampling> sampling,
               std::span<backend::SampledToken> tokens);
@@ -55,6 +72,8 @@ class CpuBackend {
   CpuDevice& device_;
   base::ThreadPool& pool_;
   const Kernels& kernels_;
+  std::shared_ptr<comm::Communicator> communicator_;  // null: alone
+  absl::Status failure_;                              // of the communicator
 };
 
 static_assert(backend::Backend<CpuBackend>);

@@ -17,6 +17,7 @@
 #include "backend/rows.h"
 #include "backend/sampling.h"
 #include "checkpoint/safetensors_writer.h"
+#include "comm/communicator.h"
 
 namespace codegen::model {
 
@@ -31,6 +32,8 @@ struct ExecutorOptions {
   std::int64_t pages = 0;       // of the key-value cache, in every layer
   std::int64_t rows = 0;        // per step at most
   std::int64_t logit_rows = 0;  // per step at most
+  // Of the rank whose shard the model is, one of several; null: the model is whole.
+  std::shared_ptr<comm::Communicator> communicator = {};
 };
 
 // A model with a key-value cache and the scratch memory of a step. One owner; not safe for

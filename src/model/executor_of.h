@@ -42,12 +42,13 @@ class ExecutorOf final : public Executor {
     SetRows(activations_, rows);  // for what comes after a step that is replayed, too
     const backend::Step step{.rows = rows, .sampling = output.sampling, .tokens = output.tokens};
     CODEGEN_RETURN_IF_ERROR(backend::Run(backend_, step, [&] {
-      Forward(backend_, weights_, rows, kv_, activations_);
-      if (!output.sampling.empty())
-        backend_.Sample(activations_.logits, output.sampling, output.tokens);
+      const auto& logits = Forward(backend_, weights_, rows, kv_, activations_);
+      if (!output.sampling.empty()) backend_.Sample(logits, output.sampling, output.tokens);
     }));
     if (output.logits.empty()) return absl::OkStatus();
-    return backend::Download(device_, activations_.logits, output.logits);
+    const bool whole = options_.communicator == nullptr;
+    return backend::Download(device_, whole ? activations_.logits : activations_.all_logits,
+                             output.logits);
   }
 
  private:
@@ -95,15 +96,18 @@ class DeviceModelOf final : public DeviceModel,
                                      .logit_rows = options.logit_rows,
                                      .context = weights_.config.context,
                                      .heads = weights_.config.heads};
-    CODEGEN_ASSIGN_OR_RETURN(B backend, backend::MakeBackend<B>(device, limits));
+    CODEGEN_ASSIGN_OR_RETURN(B backend,
+                             backend::MakeBackend<B>(device, limits, options.communicator));
     std::vector<typename D::KvLayer> kv;
     for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
       CODEGEN_ASSIGN_OR_RETURN(auto layer,
                                device.MakeKvLayer(options.pages, weights_.config.heads));
       kv.push_back(std::move(layer));
     }
-    CODEGEN_ASSIGN_OR_RETURN(auto activations, MakeActivations(device, weights_.config,
-                                                               options.rows, options.logit_rows));
+    const int shards = options.communicator == nullptr ? 1 : options.communicator->size();
+    CODEGEN_ASSIGN_OR_RETURN(
+        auto activations,
+        MakeActivations(device, weights_.config, options.rows, options.logit_rows, shards));
     return std::make_unique<ExecutorOf<B, Layer>>(this->shared_from_this(), weights_, options,
                                                   device, std::move(backend), std::move(kv),
                                                   std::move(activations));

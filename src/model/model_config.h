@@ -39,6 +39,9 @@ struct ModelConfig {
   // embedding has.
   std::vector<TokenId> end_of_text = {};
   std::vector<std::string> warnings = {};
+
+  // Of queries, keys and values each: `width` where the heads are all there (shard.h).
+  int attention_width() const { return heads.count * heads.dim; }
 };
 
 // `qkv_groups` overrides the detection; 0 detects.

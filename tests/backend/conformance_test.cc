@@ -473,6 +473,13 @@ TYPED_TEST(Conformance, AllReduceOfOneRankChangesNothing) {
   this->duo_.ExpectEqual(y);
 }
 
+TYPED_TEST(Conformance, AllGatherOfOneRankIsWhatItHas) {
+  const auto x = this->duo_.MakeTensor(Uniform(this->random_, 5 * 19), 19);
+  auto y = this->duo_.MakeTensor(std::vector<float>(5 * 19, 0.0F), 19);
+
+  EXPECT_EQ(&this->duo_.subject().backend.AllGather(x.tested, y.tested), &x.tested);
+}
+
 // --- Sample -------------------------------------------------------------------------------------
 
 TYPED_TEST(Conformance, SampleOfEachRowIsSampleRow) {

@@ -57,6 +57,21 @@ TEST(Complete, PrintsHowLikelyEachTokenWas) {
   for (const Json& logprob : result["logprobs"]) EXPECT_LE(logprob.get<double>(), 0);
 }
 
+TEST(Complete, PrintsTheSameFromAModelInParts) {
+  const ModelFolder model;
+
+  const Outcome whole = RunProgram(Complete(model, {"--prompt", "def f"}));
+  const Outcome parts = RunProgram(
+      Complete(model, {"--prompt", "def f", "--threads", "2", "--tensor-parallel", "2"}));
+  const Outcome refused =
+      RunProgram(Complete(model, {"--prompt", "def f", "--tensor-parallel", "7"}));
+
+  ASSERT_EQ(parts.exit_code, 0) << parts.err;
+  EXPECT_EQ(parts.out, whole.out);
+  EXPECT_NE(refused.exit_code, 0);
+  EXPECT_THAT(refused.err, HasSubstr("parallel.tensor is 7, must divide the"));
+}
+
 TEST(Complete, PrintsTheTextAlone) {
   const ModelFolder model;
 

@@ -5,6 +5,7 @@
 // pages lie or how its prompt was cut.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <memory>
 #include <numeric>
 #include <random>
@@ -15,6 +16,7 @@
 #include "cpu/cpu_device.h"
 #include "model/executor_of.h"
 #include "model/loader.h"
+#include "model/sharded_executor.h"
 #include "support/reference_backend.h"
 #include "support/sine_model.h"
 
@@ -41,10 +43,10 @@ class ReferenceHost {
 
 template <class B, class Layer, class Host>
 std::shared_ptr<const DeviceModel> Load(const ModelConfig& config, WeightFormat format,
-                                        std::shared_ptr<Host> host) {
+                                        std::shared_ptr<Host> host, Shard shard = {}) {
   RowInspector inspector(RowInspector::Finite::kRequire);
   const RandomSource source;
-  const LoadPlan plan{.config = config, .formats = {format, format}};
+  const LoadPlan plan{.config = config, .shard = shard, .formats = {format, format}};
   auto weights =
       Loader<typename B::Device>(host->device(), source, inspector, plan).template Load<Layer>();
   EXPECT_TRUE(weights.ok()) << weights.status();
@@ -52,12 +54,21 @@ std::shared_ptr<const DeviceModel> Load(const ModelConfig& config, WeightFormat 
 }
 
 std::shared_ptr<const DeviceModel> OnCpu(const ModelConfig& config, WeightFormat format,
-                                         int threads) {
+                                         int threads, Shard shard = {}) {
   using D = cpu::CpuDevice;
   auto host = std::make_shared<CpuHost>(threads);
   if (config.architecture == Architecture::kLlama)
-    return Load<cpu::CpuBackend, LlamaLayerOf<D>>(config, format, host);
-  return Load<cpu::CpuBackend, CodeGenLayerOf<D>>(config, format, host);
+    return Load<cpu::CpuBackend, LlamaLayerOf<D>>(config, format, host, shard);
+  return Load<cpu::CpuBackend, CodeGenLayerOf<D>>(config, format, host, shard);
+}
+
+// In shards, each with `threads` of its own.
+std::shared_ptr<const DeviceModel> InShards(int count, const ModelConfig& config,
+                                            WeightFormat format, int threads) {
+  std::vector<std::shared_ptr<const DeviceModel>> shards;
+  for (int rank = 0; rank < count; ++rank)
+    shards.push_back(OnCpu(config, format, threads, {.rank = rank, .count = count}));
+  return std::make_shared<const ShardedModel>(std::move(shards));
 }
 
 std::shared_ptr<const DeviceModel> OnReference(const ModelConfig& config, WeightFormat format) {
@@ -174,7 +185,7 @@ ModelConfig MiddlingLlama() {
   config.inner = 200;
   config.vocabulary = 77;
   config.heads = {
-      .count = 3, .dim = 32, .rotary_dim = 32, .rotary_pairs = backend::RotaryPairs::kHalves};
+      .count = 4, .dim = 24, .rotary_dim = 24, .rotary_pairs = backend::RotaryPairs::kHalves};
   return config;
 }
 
@@ -204,6 +215,66 @@ TEST_P(ExecutorOfBoth, NeitherThreadsNorNeighboursNorChunksChangeABit) {
     for (const int threads : {1, 2, 3}) {
       const auto model = OnCpu(config(), format, threads);
       for (unsigned seed = 0; seed < 6; ++seed) {
+        std::mt19937 random(seed);
+        const std::vector<Sequence> sequences = RandomSequences(random, 6, config().vocabulary);
+        EXPECT_EQ(RunTogether(*model, config().vocabulary, sequences, random),
+                  RunAlone(*one_thread, config().vocabulary, sequences))
+            << "threads " << threads << " seed " << seed;
+      }
+    }
+  }
+}
+
+// Shards add the same products in another order.
+TEST_P(ExecutorOfBoth, ShardsComputeWhatTheWholeComputes) {
+  for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kBf16, WeightFormat::kF16}) {
+    std::mt19937 random(11);
+    const std::vector<Sequence> sequences = RandomSequences(random, 4, config().vocabulary);
+    const auto whole = RunAlone(*OnCpu(config(), format, 1), config().vocabulary, sequences);
+    for (const int count : {1, 2, 4}) {
+      const auto shards =
+          RunAlone(*InShards(count, config(), format, 1), config().vocabulary, sequences);
+      for (std::size_t i = 0; i < whole.size(); ++i) {
+        ASSERT_EQ(shards[i].size(), whole[i].size());
+        for (std::size_t k = 0; k < whole[i].size(); ++k)
+          ASSERT_NEAR(shards[i][k], whole[i][k], 2e-5) << count << " shards: " << i << " " << k;
+      }
+    }
+  }
+}
+
+double SquaredDifference(const std::vector<std::vector<float>>& a,
+                         const std::vector<std::vector<float>>& b) {
+  double sum = 0;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    for (std::size_t k = 0; k < a[i].size(); ++k) sum += std::pow(a[i][k] - b[i][k], 2);
+  return sum;
+}
+
+// What a shard rounds are its parts of rows, each with a scale of its own: other numbers, but no
+// worse ones.
+TEST_P(ExecutorOfBoth, ShardsOfIntegerWeightsAreAsGoodAsTheWhole) {
+  std::mt19937 random(11);
+  const std::vector<Sequence> sequences = RandomSequences(random, 6, config().vocabulary);
+  const auto exact =
+      RunAlone(*OnCpu(config(), WeightFormat::kF32, 1), config().vocabulary, sequences);
+  for (const WeightFormat format : {WeightFormat::kInt8, WeightFormat::kInt4}) {
+    const auto whole = RunAlone(*OnCpu(config(), format, 1), config().vocabulary, sequences);
+    for (const int count : {2, 4}) {
+      const auto shards =
+          RunAlone(*InShards(count, config(), format, 1), config().vocabulary, sequences);
+      EXPECT_LT(SquaredDifference(shards, exact), 1.2 * SquaredDifference(whole, exact))
+          << WeightFormatName(format) << " in " << count;
+    }
+  }
+}
+
+TEST_P(ExecutorOfBoth, NeitherThreadsNorNeighboursNorChunksChangeABitOfShards) {
+  for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kInt8}) {
+    const auto one_thread = InShards(2, config(), format, 1);
+    for (const int threads : {1, 2}) {
+      const auto model = InShards(2, config(), format, threads);
+      for (unsigned seed = 0; seed < 3; ++seed) {
         std::mt19937 random(seed);
         const std::vector<Sequence> sequences = RandomSequences(random, 6, config().vocabulary);
         EXPECT_EQ(RunTogether(*model, config().vocabulary, sequences, random),
