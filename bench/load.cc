@@ -29,6 +29,7 @@
 #include "api/lockstep.h"
 #include "base/check.h"
 #include "codegen/codegen.h"
+#include "program.h"
 
 namespace codegen {
 namespace {
@@ -266,15 +267,11 @@ absl::Status Run(const std::string& shape, WeightFormat format, int threads) {
 }  // namespace codegen
 
 int main(int argc, char** argv) {
-  using codegen::WeightFormat;
   if (argc < 3) {
     std::fputs("usage: load_bench SHAPE.json bf16|int8|int4 [THREADS]\n", stderr);
     return 2;
   }
-  const std::string_view name = argv[2];
-  const WeightFormat format = name == "bf16"   ? WeightFormat::kBf16
-                              : name == "int4" ? WeightFormat::kInt4
-                                               : WeightFormat::kInt8;
+  const codegen::WeightFormat format = codegen::FormatNamed(argv[2]);
   const absl::Status status = codegen::Run(argv[1], format, argc > 3 ? std::atoi(argv[3]) : 0);
   if (!status.ok()) fmt::print(stderr, "load_bench: {}\n", status.ToString());
   return status.ok() ? 0 : 1;

@@ -41,6 +41,7 @@
 #include "codegen/model.h"
 #include "codegen/session.h"
 #include "model/tensor_source.h"
+#include "program.h"
 #include "tensor/half.h"
 
 namespace codegen {
@@ -49,15 +50,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kRuns = 7;
-
-template <class T>
-T Take(absl::StatusOr<T> result) {
-  if (result.ok()) return *std::move(result);
-  fmt::print(stderr, "{}\n", result.status().ToString());
-  std::exit(1);
-}
-
-void Check(const absl::Status& status) { Take(status.ok() ? absl::StatusOr<int>(0) : status); }
 
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();

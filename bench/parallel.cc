@@ -13,14 +13,12 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <cstdlib>
 #include <string>
-#include <string_view>
-#include <utility>
 
 #include "api/lockstep.h"
 #include "codegen/model.h"
 #include "codegen/options.h"
+#include "program.h"
 
 namespace codegen {
 namespace {
@@ -31,15 +29,6 @@ constexpr int kTurns = 7;
 constexpr int kContext = 160;
 constexpr int kPrompt = 128;
 constexpr int kSteps = 16;
-
-template <class T>
-T Take(absl::StatusOr<T> result) {
-  if (result.ok()) return *std::move(result);
-  fmt::print(stderr, "{}\n", result.status().ToString());
-  std::exit(1);
-}
-
-void Check(const absl::Status& status) { Take(status.ok() ? absl::StatusOr<int>(0) : status); }
 
 template <class Work>
 double Seconds(const Work& work) {
@@ -93,19 +82,10 @@ void Compare(const Model& whole, const Model& parts, int sequences) {
   print("decode", decode);
 }
 
-WeightFormat FormatOf(std::string_view name) {
-  for (const WeightFormat format : {WeightFormat::kF32, WeightFormat::kBf16, WeightFormat::kF16,
-                                    WeightFormat::kInt8, WeightFormat::kInt4}) {
-    if (name == WeightFormatName(format)) return format;
-  }
-  fmt::print(stderr, "unknown weights: {}\n", name);
-  std::exit(2);
-}
-
 int Main(int argc, char** argv) {
   const std::string config =
       argc > 1 ? argv[1] : CODEGEN_SOURCE_DIR "/bench/shapes/codegen1-350M.json";
-  const WeightFormat format = argc > 2 ? FormatOf(argv[2]) : WeightFormat::kBf16;
+  const WeightFormat format = argc > 2 ? FormatNamed(argv[2]) : WeightFormat::kBf16;
   const Model whole = Take(Model::Random(config, {.weights = format, .threads = 2}));
   const Model parts =
       Take(Model::Random(config, {.weights = format, .threads = 2, .parallel = {.tensor = 2}}));

@@ -32,6 +32,7 @@
 #include "cpu/machine.h"
 #include "model/decoder.h"
 #include "model/loader.h"
+#include "program.h"
 
 namespace codegen {
 namespace {
@@ -130,13 +131,6 @@ absl::Status Main(const std::string& config_file, Work work) {
   const bool llama = work.config.architecture == model::Architecture::kLlama;
   return llama ? Run<model::LlamaLayerOf<cpu::CpuDevice>>(device, work)
                : Run<model::CodeGenLayerOf<cpu::CpuDevice>>(device, work);
-}
-
-WeightFormat FormatNamed(std::string_view name) {
-  using enum WeightFormat;
-  for (const WeightFormat format : {kF32, kF16, kInt8, kInt4})
-    if (name == WeightFormatName(format)) return format;
-  return kBf16;
 }
 
 }  // namespace

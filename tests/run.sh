@@ -11,7 +11,7 @@ step() { printf '\n== %s\n' "$1"; }
 
 step "1/3 What the build and the tests need"
 cmake/install_missing.sh cmake ninja-build g++ libabsl-dev libfmt-dev libsimdjson-dev libhwy-dev \
-  libxxhash-dev libeigen3-dev nlohmann-json3-dev libgtest-dev libgmock-dev libbenchmark-dev ccache clang \
+  libxxhash-dev libeigen3-dev nlohmann-json3-dev libgtest-dev libgmock-dev libbenchmark-dev ccache clang libclang-rt-dev \
   g++-aarch64-linux-gnu
 
 # Both reach the builds inside the tests too.

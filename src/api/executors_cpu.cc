@@ -123,17 +123,16 @@ absl::StatusOr<OnDevice> LoadShard(const LoadOptions& options, const model::Tens
   return LoadWith(loader, plan.config.architecture, host);
 }
 
-// All shards at the same time, each with its share of the threads.
+// The threads of the whole load all shards at the same time; each computes with its share of them.
 absl::StatusOr<OnDevice> LoadShards(LoadOptions options, const model::TensorSource& source,
                                     model::RowInspector& inspector, const model::LoadPlan& plan) {
   const int count = options.parallel.tensor;
   CODEGEN_ASSIGN_OR_RETURN(const std::shared_ptr<CpuHost> all, MakeHost(options));
   options.threads = std::max(1, all->device().pool().threads() / count);
-  CODEGEN_ASSIGN_OR_RETURN(const auto loaders, base::ThreadPool::Create(count));
   SharedProgress progress(plan);
   absl::Status failure;
   std::vector<OnDevice> shards(static_cast<std::size_t>(count));
-  loaders->ParallelFor(count, [&](std::int64_t rank) {
+  all->device().pool().ParallelFor(count, [&](std::int64_t rank) {
     const model::LoadPlan part{
         .config = plan.config,
         .shard = {.rank = static_cast<int>(rank), .count = count},

@@ -17,14 +17,17 @@
 namespace codegen::comm {
 
 // Rows of floats, `stride` floats from one to the next.
-struct Floats {
-  float* first = nullptr;
+template <class Float>
+struct FloatRows {
+  Float* first = nullptr;
   std::int64_t rows = 0;
   std::int64_t columns = 0;
   std::int64_t stride = 0;
 
-  float* row(std::int64_t t) const { return first + t * stride; }
+  Float* row(std::int64_t t) const { return first + t * stride; }
 };
+using Floats = FloatRows<float>;
+using ConstFloats = FloatRows<const float>;
 
 // For one thread at a time. Errors of all operations: what the group was aborted with; its memory
 // is unspecified then, and every later operation fails the same way.
@@ -40,7 +43,7 @@ class Communicator {
   // Rank r's `part` becomes columns [r part.columns, (r + 1) part.columns) of `all` on every rank,
   // as far as `all` has columns. Requires: the same outlines everywhere, and room for all parts but
   // the end of the last ones.
-  virtual absl::Status AllGather(const Floats& part, const Floats& all) = 0;
+  virtual absl::Status AllGather(const ConstFloats& part, const Floats& all) = 0;
   // bytes = those of rank `root`. Requires: the same number everywhere.
   virtual absl::Status Broadcast(std::span<std::byte> bytes, int root) = 0;
   // Returns once every rank has called it.

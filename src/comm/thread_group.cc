@@ -25,7 +25,8 @@ class Group {
 
   // What a rank shows to the others between two meetings.
   struct Posted {
-    Floats floats = {};
+    Floats values = {};
+    ConstFloats part = {};
     std::span<std::byte> bytes = {};
   };
   Posted& posted(int rank) { return posted_[static_cast<std::size_t>(rank)].what; }
@@ -97,7 +98,7 @@ class ThreadRank final : public Communicator {
   int size() const override { return group_->size(); }
 
   absl::Status AllReduce(const Floats& values) override {
-    group_->posted(rank_).floats = values;
+    group_->posted(rank_).values = values;
     CODEGEN_RETURN_IF_ERROR(group_->Meet());
     // Whole cache lines, so that ranks do not write to the same one.
     constexpr std::int64_t kLine = 16;
@@ -112,11 +113,11 @@ class ThreadRank final : public Communicator {
     return group_->Meet();
   }
 
-  absl::Status AllGather(const Floats& part, const Floats& all) override {
-    group_->posted(rank_).floats = part;
+  absl::Status AllGather(const ConstFloats& part, const Floats& all) override {
+    group_->posted(rank_).part = part;
     CODEGEN_RETURN_IF_ERROR(group_->Meet());
     for (int rank = 0; rank < size(); ++rank) {
-      const Floats& from = group_->posted(rank).floats;
+      const ConstFloats& from = group_->posted(rank).part;
       const std::int64_t first = rank * part.columns;
       const std::int64_t count = std::min(part.columns, all.columns - first);
       for (std::int64_t t = 0; count > 0 && t < all.rows; ++t)
@@ -144,13 +145,13 @@ class ThreadRank final : public Communicator {
     std::array<float, 512> sum;
     while (count > 0) {
       const std::int64_t piece = std::min(count, std::ssize(sum));
-      std::copy_n(group_->posted(0).floats.row(row) + column, piece, sum.begin());
+      std::copy_n(group_->posted(0).values.row(row) + column, piece, sum.begin());
       for (int rank = 1; rank < size(); ++rank) {
-        const float* const from = group_->posted(rank).floats.row(row) + column;
+        const float* const from = group_->posted(rank).values.row(row) + column;
         for (std::int64_t i = 0; i < piece; ++i) sum[static_cast<std::size_t>(i)] += from[i];
       }
       for (int rank = 0; rank < size(); ++rank)
-        std::copy_n(sum.begin(), piece, group_->posted(rank).floats.row(row) + column);
+        std::copy_n(sum.begin(), piece, group_->posted(rank).values.row(row) + column);
       column += piece;
       count -= piece;
     }

@@ -295,11 +295,10 @@ void CpuBackend::AllReduce(Tensor& y) {
 const Tensor& CpuBackend::AllGather(const Tensor& x, Tensor& y) {
   if (communicator_ == nullptr) return x;
   CODEGEN_DCHECK(x.rows() == y.rows());
-  const auto floats = [](const Tensor& tensor) {  // which a communicator only reads of a part
-    return comm::Floats{const_cast<float*>(tensor.row(0)), tensor.rows(), tensor.columns(),
-                        tensor.stride()};
-  };
-  if (failure_.ok()) failure_ = communicator_->AllGather(floats(x), floats(y));
+  if (failure_.ok()) {
+    failure_ = communicator_->AllGather({x.row(0), x.rows(), x.columns(), x.stride()},
+                                        {y.row(0), y.rows(), y.columns(), y.stride()});
+  }
   return y;
 }
 

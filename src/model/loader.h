@@ -113,19 +113,17 @@ class Loader {
   // This rank's part of something that is split evenly.
   std::int64_t PartOf(std::int64_t whole) const { return whole / plan_.shard.count; }
 
+  // The rows of this rank, of which every rank has as many.
   backend::MatrixSource Part(backend::MatrixSource source, std::int64_t rows) const {
-    return plan_.shard.count == 1 ? std::move(source)
-                                  : RowsOf(std::move(source), plan_.shard.rank * rows, rows);
+    return RowsOf(std::move(source), plan_.shard.rank * rows, rows);
   }
 
   // The heads of this rank in [query; key; value].
   backend::MatrixSource Heads(const backend::MatrixSource& qkv) const {
-    if (plan_.shard.count == 1) return qkv;
     const std::int64_t width = plan_.config.attention_width();
-    const std::int64_t part = PartOf(width);
     std::vector<backend::MatrixSource> parts;
     for (int kind = 0; kind < 3; ++kind)
-      parts.push_back(RowsOf(qkv, kind * width + plan_.shard.rank * part, part));
+      parts.push_back(Part(RowsOf(qkv, kind * width, width), PartOf(width)));
     return Stacked(std::move(parts));
   }
 
@@ -181,12 +179,10 @@ class Loader {
                                                    const ExpectedTensor& bias) {
     CODEGEN_ASSIGN_OR_RETURN(backend::MatrixSource source, OpenShared(tensor));
     CODEGEN_ASSIGN_OR_RETURN(std::vector<float> biases, Vector(bias));
-    if (plan_.shard.count > 1) {
-      const std::int64_t part = PartOf(source.columns);
-      source = ColumnsOf(std::move(source), plan_.shard.rank * part, part);
-      if (plan_.shard.rank > 0) std::ranges::fill(biases, 0.0F);
-    }
-    return Weight(source, biases, Format(tensor));
+    if (plan_.shard.rank > 0) std::ranges::fill(biases, 0.0F);
+    const std::int64_t part = PartOf(source.columns);
+    return Weight(ColumnsOf(std::move(source), plan_.shard.rank * part, part), biases,
+                  Format(tensor));
   }
 
   // This rank's rows of each, one part above the other. The widest format among the parts holds all

@@ -47,6 +47,7 @@ std::int64_t HeadRows(const ModelConfig& config, int count) {
 }
 
 MatrixSource RowsOf(MatrixSource source, std::int64_t first, std::int64_t count) {
+  if (first == 0 && count == source.rows) return source;
   const std::int64_t stored = std::clamp<std::int64_t>(source.rows - first, 0, count);
   const std::int64_t columns = source.columns;
   source.rows = count;
@@ -64,6 +65,7 @@ MatrixSource RowsOf(MatrixSource source, std::int64_t first, std::int64_t count)
 
 MatrixSource ColumnsOf(MatrixSource source, std::int64_t first, std::int64_t count) {
   CODEGEN_DCHECK(first >= 0 && first + count <= source.columns);
+  if (count == source.columns) return source;
   const std::int64_t columns = source.columns;
   source.columns = count;
   return std::move(source).Wrapped([=]<class Element>(backend::ReadRows<Element> read) {

@@ -33,10 +33,11 @@ ModelConfig ShardOf(ModelConfig config, int count);
 // Rows of the output matrix on each of `count` ranks.
 std::int64_t HeadRows(const ModelConfig& config, int count);
 
-// Rows [first, first + count) of a matrix; those past its end are zeros.
+// Rows [first, first + count) of a matrix; those past its end are zeros. Of all rows: the matrix.
 backend::MatrixSource RowsOf(backend::MatrixSource source, std::int64_t first, std::int64_t count);
 
-// Columns [first, first + count) of a matrix, whose rows are read whole.
+// Columns [first, first + count) of a matrix, whose rows are read whole. Of all columns: the
+// matrix.
 backend::MatrixSource ColumnsOf(backend::MatrixSource source, std::int64_t first,
                                 std::int64_t count);
 

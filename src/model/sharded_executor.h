@@ -12,6 +12,7 @@
 #include <absl/status/statusor.h>
 
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "comm/communicator.h"

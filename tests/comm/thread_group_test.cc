@@ -43,6 +43,7 @@ class Matrix {
     return values_[static_cast<std::size_t>(row * stride_ + column)];
   }
   Floats floats() { return {values_.data(), rows_, columns_, stride_}; }
+  ConstFloats const_floats() const { return {values_.data(), rows_, columns_, stride_}; }
   void ExpectGapsUntouched() {
     for (std::int64_t t = 0; t < rows_; ++t)
       for (std::int64_t c = columns_; c < stride_; ++c) EXPECT_EQ(At(t, c), kGap);
@@ -108,7 +109,7 @@ TEST(ThreadGroup, GathersPartsSideBySideAndCutsTheLast) {
           part.At(t, c) = static_cast<float>(100 * t + 5 * communicator.rank() + c);
       Matrix all(3, columns, 4, -1);
 
-      ASSERT_TRUE(communicator.AllGather(part.floats(), all.floats()).ok());
+      ASSERT_TRUE(communicator.AllGather(part.const_floats(), all.floats()).ok());
 
       for (std::int64_t t = 0; t < 3; ++t)
         for (std::int64_t c = 0; c < columns; ++c)
@@ -163,7 +164,7 @@ TEST(ThreadGroup, AbortReleasesWhoWaitsAndFailsWhatComes) {
     for (int i = 0; i < 3; ++i) {
       EXPECT_EQ(communicator.Barrier(), absl::DataLossError("the first"));
       EXPECT_EQ(communicator.AllReduce(matrix.floats()), absl::DataLossError("the first"));
-      EXPECT_EQ(communicator.AllGather(matrix.floats(), matrix.floats()),
+      EXPECT_EQ(communicator.AllGather(matrix.const_floats(), matrix.floats()),
                 absl::DataLossError("the first"));
     }
   });
