@@ -54,7 +54,7 @@ enum class ComputePrecision {
   // What the CPU multiplies fastest. int8 and int4 weights meet activations rounded to int8, one
   // scale per token, on every CPU with the same result to the bit. bf16 weights meet activations
   // rounded to bf16 where the CPU has fast instructions for it (CpuFeatures::kAvx512Bf16 and kAmx),
-  // and float32 ones elsewhere; a cache of bf16 meets queries rounded to bf16 at kAvx512Bf16 only.
+  // and float32 ones elsewhere; so does a cache of bf16 with queries and weights of attention.
   // f16 and f32 weights: as kExact. On a GPU, which has only this: all activations in bf16.
   kFast,
 };
@@ -94,9 +94,9 @@ enum class CpuFeatures {
   kAvx512,      // F, BW, CD, DQ, VL
   kAvx512Vnni,  // dot products of int8
   kAvx512Bf16,  // dot products of bf16; automatic on AMD, slower than float32 ones on Intel
-  // Tiles of int8 (for prompts) and bf16. Run under emulation only so far; not measured on
-  // hardware. Automatic where the CPU describes its tiles (CPUID leaf 0x1D); where a hypervisor
-  // hides that, asking for kAmx is granted, but not every such machine can run it.
+  // Tiles of int8 (from five rows on) and bf16. Automatic where the CPU describes its tiles (CPUID
+  // leaf 0x1D); where a hypervisor hides that, asking for kAmx is granted, but not every such
+  // machine can run it.
   kAmx,
 };
 

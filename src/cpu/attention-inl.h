@@ -4,12 +4,12 @@
 // and takes the softmax; `Products` multiplies. Compiled once per instruction set.
 //
 // Products has
-//   Element                                     what the cache holds
-//   PrepareQueries(a)                           rewrites a.q [rows, dim] to what Score reads
-//   Score<rows, pages>(q, q_stride, keys, dim, scores)
-//   HoldWeights(weights, row, line)             keeps a line of weights for Weigh; returns them as
-//                                               rounded
-//   Weigh<rows>(WeighArgs)
+//   PrepareQueries(a)                rewrites a.q [rows, dim] to what Score reads
+//   TileRows(rows, position)         how many of `rows`, the first at `position`, make a tile
+//   Score(rows, ScoreArgs)
+//   HoldWeights(weights, row, line)  keeps a line of weights for Weigh; returns them as rounded
+//   Weigh(rows, WeighArgs)           over whole pages that all of them see
+//   WeighRest(WeighArgs)             of one row, over positions behind those
 #if defined(CODEGEN_CPU_ATTENTION_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef CODEGEN_CPU_ATTENTION_INL_H_
 #undef CODEGEN_CPU_ATTENTION_INL_H_
@@ -50,18 +50,33 @@ constexpr int LinesPerTile(int rows) {
   return std::max(1, std::min(4, kTileAccumulators / (rows * kVectors)));
 }
 
+// Tiles of so few rows wait for memory: they ask for the next block while they multiply this one.
+constexpr int kPrefetchingRows = 3;
+
 // State of the rows. Scores and maxima are kept as they come out of the product: times
 // log2(e) / sqrt(dim) they are exponents of two.
 struct Softmax {
-  HWY_ALIGN float shift[kAttendRows];    // the running maximum, as an exponent
-  HWY_ALIGN float rescale[kAttendRows];  // of this block
+  HWY_ALIGN float shift[kAttendRows + kLine];    // the running maximum, as an exponent
+  HWY_ALIGN float rescale[kAttendRows + kLine];  // of this block
   HWY_ALIGN float sums[kAttendRows][kLine];
   HWY_ALIGN float scores[kAttendRows][kBlockPositions];  // then what HoldWeights makes of them
+};
+
+// scores[r][page][t] = q[r] . k[page][t], dims ascending.
+struct ScoreArgs {
+  const float* q = nullptr;  // [rows, dim], as prepared
+  std::int64_t q_stride = 0;
+  const std::byte* const* keys = nullptr;       // [pages]
+  const std::byte* const* next_keys = nullptr;  // [pages], of the block after this one
+  int pages = 0;
+  std::int64_t dim = 0;
+  float* scores = nullptr;  // [rows][kBlockPositions]
 };
 
 // o[r] = o[r] rescale[r] + sum over positions [first, last) of the block of weight[r] value.
 struct WeighArgs {
   const std::byte* const* values = nullptr;           // [kBlockPages]
+  const std::byte* const* next_values = nullptr;      // the same, of the block after this one
   const float (*weights)[kBlockPositions] = nullptr;  // [rows], as held
   const float* rescale = nullptr;                     // [rows]
   int first = 0;                                      // whole pages
@@ -91,6 +106,64 @@ HWY_INLINE V Exp2(V t) {
   return hn::Mul(p, hn::BitCast(f, hn::ShiftLeft<23>(hn::Add(n, hn::Set(i, 127)))));
 }
 
+// Products in vectors, in tiles of 12, 6, 3 rows or one. `Kernels` has
+//   ScorePages<rows, pages>(ScoreArgs, first page)
+//   WeighLines<rows, lines>(WeighArgs, first column)
+template <class Kernels>
+class VectorProducts {
+ public:
+  static int TileRows(int rows, std::int64_t) {
+    for (const int tile : {12, 6, 3})
+      if (kTileRows >= tile && rows >= tile) return tile;
+    return 1;
+  }
+
+  static void Score(int rows, const ScoreArgs& s) {
+    ForTile(rows, [&s]<int kRows>() { ScoreTile<kRows>(s); });
+  }
+  static void Weigh(int rows, const WeighArgs& w) {
+    ForTile(rows, [&w]<int kRows>() { WeighTile<kRows>(w); });
+  }
+  static void WeighRest(const WeighArgs& w) { WeighTile<1>(w); }
+
+ private:
+  template <class Work>
+  static void ForTile(int rows, const Work& work) {
+    if constexpr (kTileRows >= 12) {
+      if (rows == 12) return work.template operator()<12>();
+    }
+    if constexpr (kTileRows >= 6) {
+      if (rows == 6) return work.template operator()<6>();
+    }
+    if constexpr (kTileRows >= 3) {
+      if (rows == 3) return work.template operator()<3>();
+    }
+    work.template operator()<1>();
+  }
+
+  template <int kRows>
+  static void ScoreTile(const ScoreArgs& s) {
+    constexpr int kMost = PagesPerTile(kRows);
+    int page = 0;
+    if constexpr (kMost >= 4) {
+      for (; page + 4 <= s.pages; page += 4) Kernels::template ScorePages<kRows, 4>(s, page);
+    }
+    if constexpr (kMost >= 2) {
+      for (; page + 2 <= s.pages; page += 2) Kernels::template ScorePages<kRows, 2>(s, page);
+    }
+    for (; page < s.pages; ++page) Kernels::template ScorePages<kRows, 1>(s, page);
+  }
+
+  template <int kRows>
+  static void WeighTile(const WeighArgs& w) {
+    constexpr int kLines = LinesPerTile(kRows);
+    std::int64_t column = 0;
+    for (; column + kLines * kLine <= w.stride; column += kLines * kLine)
+      Kernels::template WeighLines<kRows, kLines>(w, column);
+    for (; column < w.stride; column += kLine) Kernels::template WeighLines<kRows, 1>(w, column);
+  }
+};
+
 template <class Products>
 class BlockPass {
  public:
@@ -100,10 +173,10 @@ class BlockPass {
         exponent_of_score_(1.44269504F / std::sqrt(static_cast<float>(a.dim))) {}
 
   void Run() {
-    std::fill_n(softmax_.shift, a_.rows, -std::numeric_limits<float>::infinity());
+    std::fill_n(softmax_.shift, a_.rows + kLine, -std::numeric_limits<float>::infinity());
     std::fill_n(softmax_.sums[0], a_.rows * kLine, 0.0F);
     std::fill_n(a_.o, a_.rows * stride_, 0.0F);
-    Products::PrepareQueries(a_);
+    products_.PrepareQueries(a_);
     const std::int64_t last_position = a_.first_position + a_.rows - 1;
     for (block_ = 0; block_ <= last_position; block_ += kBlockPositions) {
       FindPages(last_position);
@@ -114,13 +187,12 @@ class BlockPass {
   }
 
  private:
-  using Element = typename Products::Element;
-
+  // Those of the block and of the next; for pages behind the last, the last one.
   void FindPages(std::int64_t last_position) {
-    const std::int64_t pages =
-        std::min<std::int64_t>(kBlockPages, (last_position - block_) / kPagePositions + 1);
-    for (std::int64_t i = 0; i < pages; ++i) {
-      const std::int64_t offset = a_.pages[block_ / kPagePositions + i] * a_.page_bytes;
+    for (std::int64_t i = 0; i < 2 * kBlockPages; ++i) {
+      const std::int64_t page =
+          std::min(block_ / kPagePositions + i, last_position / kPagePositions);
+      const std::int64_t offset = a_.pages[page] * a_.page_bytes;
       keys_[i] = a_.keys + offset;
       values_[i] = a_.values + offset;
     }
@@ -132,55 +204,36 @@ class BlockPass {
         std::min<std::int64_t>(kBlockPositions, a_.first_position + row - block_ + 1));
   }
 
-  // As many rows from `row` on as a tile has; returns how many.
+  // The positions of the block that lie in pages before that of `row` itself.
+  int Before(int row) const {
+    const std::int64_t own = a_.first_position + row - block_;
+    return static_cast<int>(std::min<std::int64_t>(kBlockPositions, own)) / kPagePositions *
+           kPagePositions;
+  }
+
+  // A tile of rows from `row` on; returns how many.
   int Tile(int row) {
-    const int rows = static_cast<int>(a_.rows) - row;
-    if constexpr (kTileRows >= 12) {
-      if (rows >= 12) return TileOf<12>(row);
-    }
-    if constexpr (kTileRows >= 6) {
-      if (rows >= 6) return TileOf<6>(row);
-    }
-    if constexpr (kTileRows >= 3) {
-      if (rows >= 3) return TileOf<3>(row);
-    }
-    return TileOf<1>(row);
-  }
-
-  template <int kRows>
-  int TileOf(int row) {
-    Score<kRows>(row, (Visible(row + kRows - 1) + kPagePositions - 1) / kPagePositions);
-    for (int r = row; r < row + kRows; ++r) TakeSoftmax(r, Visible(r));
-    const int whole = Visible(row) / kPagePositions * kPagePositions;
-    const WeighArgs tile{.values = values_,
-                         .weights = softmax_.scores + row,
-                         .rescale = softmax_.rescale + row,
-                         .first = 0,
-                         .last = whole,
-                         .stride = stride_,
-                         .o = a_.o + row * stride_};
-    Products::template Weigh<kRows>(tile);
-    for (int r = row; r < row + kRows; ++r) WeighRest(r, whole);
-    return kRows;
-  }
-
-  template <int kRows>
-  void Score(int row, int pages) {
-    constexpr int kMost = PagesPerTile(kRows);
-    int page = 0;
-    if constexpr (kMost >= 4) {
-      for (; page + 4 <= pages; page += 4) ScorePages<kRows, 4>(row, page);
-    }
-    if constexpr (kMost >= 2) {
-      for (; page + 2 <= pages; page += 2) ScorePages<kRows, 2>(row, page);
-    }
-    for (; page < pages; ++page) ScorePages<kRows, 1>(row, page);
-  }
-
-  template <int kRows, int kPages>
-  void ScorePages(int row, int page) {
-    Products::template Score<kRows, kPages>(a_.q + row * stride_, stride_, keys_ + page, a_.dim,
-                                            softmax_.scores[row] + page * kPagePositions);
+    const int rows = products_.TileRows(static_cast<int>(a_.rows) - row, a_.first_position + row);
+    const int seen = Visible(row + rows - 1);
+    products_.Score(rows, {.q = a_.q + row * stride_,
+                           .q_stride = stride_,
+                           .keys = keys_,
+                           .next_keys = keys_ + kBlockPages,
+                           .pages = (seen + kPagePositions - 1) / kPagePositions,
+                           .dim = a_.dim,
+                           .scores = softmax_.scores[row]});
+    TakeSoftmax(row, rows);
+    const int whole = Before(row);
+    products_.Weigh(rows, {.values = values_,
+                           .next_values = values_ + kBlockPages,
+                           .weights = softmax_.scores + row,
+                           .rescale = softmax_.rescale + row,
+                           .first = 0,
+                           .last = whole,
+                           .stride = stride_,
+                           .o = a_.o + row * stride_});
+    for (int r = row; r < row + rows; ++r) WeighRest(r, whole);
+    return rows;
   }
 
   // What a row sees beyond the whole pages of its tile: never a slot that it does not see, which
@@ -188,44 +241,66 @@ class BlockPass {
   void WeighRest(int row, int first) {
     if (Visible(row) == first) return;
     static constexpr float kKeep = 1.0F;
-    Products::template Weigh<1>({.values = values_,
-                                 .weights = softmax_.scores + row,
-                                 .rescale = &kKeep,
-                                 .first = first,
-                                 .last = Visible(row),
-                                 .stride = stride_,
-                                 .o = a_.o + row * stride_});
+    products_.WeighRest({.values = values_,
+                         .next_values = values_ + kBlockPages,
+                         .weights = softmax_.scores + row,
+                         .rescale = &kKeep,
+                         .first = first,
+                         .last = Visible(row),
+                         .stride = stride_,
+                         .o = a_.o + row * stride_});
   }
 
-  // Scores become weights; sums take them in.
-  void TakeSoftmax(int row, int visible) {
+  // Scores become weights; sums take them in. What has one number for each row is computed for a
+  // line of rows at a time: those behind `rows` keep their maximum.
+  void TakeSoftmax(int row, int rows) {
+    const F f;
+    HWY_ALIGN float largest[kLine];
+    std::fill_n(largest, kLine, -std::numeric_limits<float>::infinity());
+    for (int r = 0; r < rows; ++r) largest[r] = LargestScore(row + r);
+    const V factor = hn::Set(f, exponent_of_score_);
+    for (int r = 0; r < rows; r += kLanes) {
+      float* const shifts = softmax_.shift + row + r;
+      const V before = hn::LoadU(f, shifts);
+      const V shift = hn::Max(before, hn::Mul(hn::Load(f, largest + r), factor));
+      hn::StoreU(Exp2(hn::Sub(before, shift)), f, softmax_.rescale + row + r);
+      hn::StoreU(shift, f, shifts);
+    }
+    for (int r = row; r < row + rows; ++r) WeightsFromScores(r);
+  }
+
+  float LargestScore(int row) {
     const F f;
     float* const scores = softmax_.scores[row];
-    const int lines = (visible + kPagePositions - 1) / kPagePositions;
+    const int visible = Visible(row);
     if (visible % kPagePositions != 0) HideTail(scores, visible);
     V largest = hn::Load(f, scores);
-    for (int k = kLanes; k < lines * kPagePositions; k += kLanes)
+    for (int k = kLanes; k < visible; k += kLanes)
       largest = hn::Max(largest, hn::Load(f, scores + k));
+    return hn::GetLane(hn::MaxOfLanes(f, largest));
+  }
+
+  void WeightsFromScores(int row) {
+    const F f;
+    float* const scores = softmax_.scores[row];
+    const int visible = Visible(row);
     const V factor = hn::Set(f, exponent_of_score_);
-    const V before = hn::Set(f, softmax_.shift[row]);
-    const V shift = hn::Max(before, hn::Mul(hn::MaxOfLanes(f, largest), factor));
-    const V rescale = Exp2(hn::Sub(before, shift));
+    const V shift = hn::Set(f, softmax_.shift[row]);
+    const V rescale = hn::Set(f, softmax_.rescale[row]);
     V sums[kVectors];
     for (int v = 0; v < kVectors; ++v)
       sums[v] = hn::Mul(rescale, hn::Load(f, softmax_.sums[row] + v * kLanes));
-    for (int line = 0; line < lines; ++line) {
+    for (int first = 0; first < visible; first += kPagePositions) {
       V weights[kVectors];
       for (int v = 0; v < kVectors; ++v) {
-        const V score = hn::Load(f, scores + line * kPagePositions + v * kLanes);
+        const V score = hn::Load(f, scores + first + v * kLanes);
         weights[v] = Exp2(hn::MulSub(score, factor, shift));
       }
-      if ((line + 1) * kPagePositions > visible) ZeroTail(weights, visible % kPagePositions);
-      Products::HoldWeights(weights, scores, line);
+      if (first + kPagePositions > visible) ZeroTail(weights, visible % kPagePositions);
+      products_.HoldWeights(weights, scores, first / kPagePositions);
       for (int v = 0; v < kVectors; ++v) sums[v] = hn::Add(sums[v], weights[v]);
     }
     for (int v = 0; v < kVectors; ++v) hn::Store(sums[v], f, softmax_.sums[row] + v * kLanes);
-    softmax_.shift[row] = hn::GetLane(shift);
-    softmax_.rescale[row] = hn::GetLane(rescale);
   }
 
   static auto Seen(int vector, int visible) {
@@ -267,8 +342,9 @@ class BlockPass {
   const std::int64_t stride_;
   const float exponent_of_score_;
   std::int64_t block_ = 0;  // first position
-  const std::byte* keys_[kBlockPages] = {};
-  const std::byte* values_[kBlockPages] = {};
+  const std::byte* keys_[2 * kBlockPages] = {};
+  const std::byte* values_[2 * kBlockPages] = {};
+  Products products_;
   Softmax softmax_;
 };
 

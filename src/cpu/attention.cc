@@ -3,9 +3,10 @@
 // Attention of one block of queries of one head: y[r] = softmax(q[r] kT / sqrt(dim)) v over the
 // positions up to that of r.
 //
-// Shapes: q [rows <= 24, dim] f32, a key page [dim][16 positions], a value page [16 positions][dim,
-// padded to lines], y [rows, dim] f32; keys and values f32 or bf16, widened as they are loaded. The
-// thread owns the block; the task beside it is another head or another block.
+// Shapes: q [rows <= 32, dim] f32, pages of keys and values as in kernels.h, y [rows, dim] f32;
+// keys and values f32 or bf16, widened as they are loaded: of a pair of bf16 in a lane the second
+// is a float already, but for bits that a mask takes away. The thread owns the block; the task
+// beside it is another head or another block.
 //
 // One pass over blocks of four pages in ascending position (online softmax: Milakov and Gimelshein
 // 2018), for a tile of rows at a time: the transposed key pages make q kT a panel product like any
@@ -20,17 +21,17 @@
 //
 // Bytes moved: 2 x 4 (or 2 x 2) x dim per position and block of queries, from L2 or memory.
 //
-// Best measured (2 vCPUs of an AMD EPYC (Zen 4), shared, 2026-11-22, never without strangers' work
-// on both; a layer of 16 heads of 64). A prompt of 512 on one thread: 65 GFLOP/s, 97 by the dot
-// products of attention_dot.cc; of the time, products take 65 %, softmax 17 %, turning and
-// appending 17 %. A decode step on two threads, microseconds with a cache of bf16 (f32):
+// Measured on two threads of a Xeon with AMX (bench/results/2026-11-23-xeon-amx.md), microseconds
+// for a layer of 16 heads of 64 with a cache of bf16; in brackets before keys and values of a head
+// lay together, pairs side by side, and the next block was asked for:
 //
-//   positions        128           512            2048
-//   batch 1       55 (102)     164 (353)      623 (1272)
-//   batch 16     706 (1370)   2815 (5398)   13654 (22505)
+//   prompt of 512                         2,742 (2,879)   by tiles of AMX 1,443
+//   decode, 1 sequence of 512 positions      88   (111)
+//           16 sequences of 512           1,165 (1,858)   by tiles of AMX 1,250
+//           16 sequences of 2,048         6,540 (8,517)   by tiles of AMX 5,400
 //
-// Tried in vain: prefetching the next pages for a single row. Left out: splitting a long context
-// over threads by ranges of positions, which only pays with more threads than heads.
+// That is 20 to 28 of 34 GB/s. Left out: splitting a long context over threads by ranges of
+// positions, which only pays with more threads than heads.
 #include "cpu/kernels.h"
 #include "cpu/targets.h"
 
@@ -44,30 +45,37 @@ HWY_BEFORE_NAMESPACE();
 namespace codegen::cpu {
 namespace HWY_NAMESPACE {
 
+// What a cache holds: kBeside dims of a key, or positions of a value, side by side (kernels.h).
 struct F32 {
   using Type = float;
-  static HWY_INLINE V Load(const Type* x) { return hn::Load(F(), x); }
+  static constexpr int kBeside = 1;
+  template <int>
+  static HWY_INLINE V Load(const Type* x) {
+    return hn::Load(F(), x);
+  }
 };
 
 struct Bf16 {
   using Type = std::uint16_t;
+  static constexpr int kBeside = 2;
+  // The first or the second of each pair.
+  template <int kWhich>
   static HWY_INLINE V Load(const Type* x) {
-    const auto half = hn::Load(hn::Rebind<std::uint16_t, F>(), x);
-    return hn::BitCast(F(), hn::ShiftLeft<16>(hn::PromoteTo(U(), half)));
+    const auto pairs = hn::Load(U(), reinterpret_cast<const std::uint32_t*>(x));
+    if constexpr (kWhich == 0) return hn::BitCast(F(), hn::ShiftLeft<16>(pairs));
+    return hn::BitCast(F(), hn::And(pairs, hn::Set(U(), 0xFFFF0000U)));
   }
 };
 
 // Products in f32, by multiply-adds.
 template <class E>
-struct F32Products {
+struct F32Products : VectorProducts<F32Products<E>> {
   using Element = typename E::Type;
 
   static void PrepareQueries(const AttendArgs&) {}
 
-  // scores[r][page][t] = q[r] . k[page][t], dims ascending.
   template <int kRows, int kPages>
-  static HWY_NOINLINE void Score(const float* q, std::int64_t q_stride,
-                                 const std::byte* const* keys, std::int64_t dim, float* scores) {
+  static HWY_NOINLINE void ScorePages(const ScoreArgs& s, int first_page) {
     const F f;
     constexpr int kSpan = kPages * kVectors;
     V acc[kRows][kSpan];
@@ -77,20 +85,38 @@ struct F32Products {
       for (int v = 0; v < kSpan; ++v) acc[r][v] = hn::Zero(f);
     }
     const Element* page[kPages];
+    const std::byte* next[kPages];
     HWY_UNROLL(4)
-    for (int p = 0; p < kPages; ++p) page[p] = reinterpret_cast<const Element*>(keys[p]);
-    for (std::int64_t d = 0; d < dim; ++d) {
-      V k[kSpan];
-      HWY_UNROLL(16)
-      for (int v = 0; v < kSpan; ++v)
-        k[v] = E::Load(page[v / kVectors] + d * kLine + v % kVectors * kLanes);
-      HWY_UNROLL(16)
-      for (int r = 0; r < kRows; ++r) {
-        const V broadcast = hn::Set(f, q[r * q_stride + d]);
-        HWY_UNROLL(16)
-        for (int v = 0; v < kSpan; ++v) acc[r][v] = hn::MulAdd(broadcast, k[v], acc[r][v]);
-      }
+    for (int p = 0; p < kPages; ++p) {
+      page[p] = reinterpret_cast<const Element*>(s.keys[first_page + p]);
+      next[p] = s.next_keys[first_page + p];
     }
+    const float* q = s.q;
+    const std::int64_t q_stride = s.q_stride;
+    const std::int64_t elements = s.dim * kLine;
+    for (std::int64_t at = 0; at < elements; at += E::kBeside * kLine, q += E::kBeside) {
+      if constexpr (kRows <= kPrefetchingRows) {
+        HWY_UNROLL(4)
+        for (int p = 0; p < kPages; ++p)
+          __builtin_prefetch(next[p] + at * std::int64_t{sizeof(Element)});
+      }
+      const auto add = [&]<int kWhich>() HWY_ATTR {
+        V k[kSpan];
+        HWY_UNROLL(16)
+        for (int v = 0; v < kSpan; ++v)
+          k[v] = E::template Load<kWhich>(page[v / kVectors] + at +
+                                          v % kVectors * kLanes * E::kBeside);
+        HWY_UNROLL(16)
+        for (int r = 0; r < kRows; ++r) {
+          const V broadcast = hn::Set(f, q[r * q_stride + kWhich]);
+          HWY_UNROLL(16)
+          for (int v = 0; v < kSpan; ++v) acc[r][v] = hn::MulAdd(broadcast, k[v], acc[r][v]);
+        }
+      };
+      add.template operator()<0>();
+      if constexpr (E::kBeside == 2) add.template operator()<1>();
+    }
+    float* const scores = s.scores + first_page * kPagePositions;
     HWY_UNROLL(16)
     for (int r = 0; r < kRows; ++r) {
       HWY_UNROLL(16)
@@ -102,15 +128,6 @@ struct F32Products {
   static HWY_INLINE void HoldWeights(V (&weights)[kVectors], float* row, int line) {
     for (int v = 0; v < kVectors; ++v)
       hn::Store(weights[v], F(), row + line * kPagePositions + v * kLanes);
-  }
-
-  template <int kRows>
-  static void Weigh(const WeighArgs& w) {
-    constexpr int kLines = LinesPerTile(kRows);
-    std::int64_t column = 0;
-    for (; column + kLines * kLine <= w.stride; column += kLines * kLine)
-      WeighLines<kRows, kLines>(w, column);
-    for (; column < w.stride; column += kLine) WeighLines<kRows, 1>(w, column);
   }
 
   template <int kRows, int kLines>
@@ -130,18 +147,35 @@ struct F32Products {
     for (int first = w.first; first < w.last; first += kPagePositions) {
       const float* weights = w.weights[0] + first;
       const float* const end = w.weights[0] + std::min(w.last, first + kPagePositions);
+      const std::int64_t skipped = column * E::kBeside;
       const Element* values =
-          reinterpret_cast<const Element*>(w.values[first / kPagePositions]) + column;
-      for (; weights < end; ++weights, values += stride) {
+          reinterpret_cast<const Element*>(w.values[first / kPagePositions]) + skipped;
+      const Element* next =
+          reinterpret_cast<const Element*>(w.next_values[first / kPagePositions]) + skipped;
+      const auto add = [&]<int kWhich>() HWY_ATTR {
         V value[kSpan];
         HWY_UNROLL(16)
-        for (int v = 0; v < kSpan; ++v) value[v] = E::Load(values + v * kLanes);
+        for (int v = 0; v < kSpan; ++v)
+          value[v] = E::template Load<kWhich>(values + v * kLanes * E::kBeside);
         HWY_UNROLL(16)
         for (int r = 0; r < kRows; ++r) {
-          const V weight = hn::Set(f, weights[r * kBlockPositions]);
+          const V weight = hn::Set(f, weights[r * kBlockPositions + kWhich]);
           HWY_UNROLL(16)
           for (int v = 0; v < kSpan; ++v) acc[r][v] = hn::MulAdd(weight, value[v], acc[r][v]);
         }
+      };
+      for (; weights < end; weights += E::kBeside) {
+        if constexpr (kRows <= kPrefetchingRows) {
+          HWY_UNROLL(4)
+          for (int line = 0; line < kLines; ++line)
+            __builtin_prefetch(next + line * kLine * E::kBeside);
+        }
+        add.template operator()<0>();
+        if constexpr (E::kBeside == 2) {
+          if (weights + 1 < end) add.template operator()<1>();
+        }
+        values += stride * E::kBeside;
+        next += stride * E::kBeside;
       }
     }
     HWY_UNROLL(16)

@@ -2,11 +2,11 @@
 //
 // Attention (attention.cc) over a bf16 cache by vdpbf16ps: two products per lane, of pairs of dims
 // for scores and of pairs of positions for outputs. In intrinsics, because Highway 1.0 has none.
+// And by the tiles of AMX (attention_amx.h).
 //
 // The bits are a contract of their own: queries and weights are rounded to bf16, the sums of
 // weights take them as rounded, the product of the odd dim or position is added first, denormals
-// are taken as zero. Pages keep their layout; pairs are interleaved as they are loaded, one shuffle
-// for up to 12 dot products.
+// are taken as zero.
 // GCC 12 takes the undefined registers inside its own AVX-512 intrinsics for a mistake of ours.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
@@ -14,15 +14,19 @@
 #endif
 
 #include "cpu/kernels.h"
+#include "cpu/pack.h"
 #include "cpu/targets.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cpu/attention_dot.cc"
 #include <hwy/foreach_target.h>
 //
+#include <algorithm>
 #include <cstring>
 
+#include "cpu/amx_tiles.h"
 #include "cpu/attention-inl.h"
+#include "cpu/attention_amx.h"
 
 #if HWY_TARGET == HWY_AVX3
 
@@ -42,21 +46,8 @@ HWY_INLINE __m512bh Broadcast(const std::byte* pair) {
   return (__m512bh)_mm512_set1_epi32(value);
 }
 
-// [2][16] elements to [16][2].
-HWY_INLINE __m512bh Interleave(__m512i rows) {
-  const __m512i places =
-      _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
-                       21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-  return (__m512bh)_mm512_permutexvar_epi16(places, rows);
-}
-
-HWY_INLINE __m512bh InterleaveRows(const std::byte* first, __m256i second) {
-  const __m256i one = _mm256_load_si256(reinterpret_cast<const __m256i*>(first));
-  return Interleave(_mm512_inserti64x4(_mm512_castsi256_si512(one), second, 1));
-}
-
-HWY_INLINE __m256i RowAt(const std::byte* row) {
-  return _mm256_load_si256(reinterpret_cast<const __m256i*>(row));
+HWY_INLINE __m512i LineAt(const std::byte* line) {
+  return _mm512_load_si512(static_cast<const void*>(line));
 }
 
 // Rows of 16 floats to rows of 16 bf16 in the first half of the same memory.
@@ -72,8 +63,7 @@ HWY_NOINLINE void RoundRows(float* rows, std::int64_t count, std::int64_t stride
 }
 
 template <int kRows, int kPages>
-HWY_NOINLINE void ScoreDots(const std::byte* q, std::int64_t q_stride, const std::byte* const* keys,
-                            std::int64_t dim, float* scores) {
+HWY_NOINLINE void ScoreDots(const ScoreArgs& s, int first_page) {
   __m512 acc[kRows][kPages];
 #pragma GCC unroll 12
   for (int r = 0; r < kRows; ++r) {
@@ -81,20 +71,30 @@ HWY_NOINLINE void ScoreDots(const std::byte* q, std::int64_t q_stride, const std
     for (int p = 0; p < kPages; ++p) acc[r][p] = _mm512_setzero_ps();
   }
   const std::byte* page[kPages];
+  const std::byte* next[kPages];
 #pragma GCC unroll 4
-  for (int p = 0; p < kPages; ++p) page[p] = keys[p];
-  for (std::int64_t pair = 0; pair < dim / 2; ++pair) {
-    __m512bh k[kPages];
+  for (int p = 0; p < kPages; ++p) {
+    page[p] = s.keys[first_page + p];
+    next[p] = s.next_keys[first_page + p];
+  }
+  const auto* q = reinterpret_cast<const std::byte*>(s.q);
+  const std::int64_t q_stride = s.q_stride * 4;
+  for (std::int64_t at = 0; at < s.dim / 2 * kLineBytes; at += kLineBytes, q += kPairBytes) {
+    __m512i k[kPages];
 #pragma GCC unroll 4
-    for (int p = 0; p < kPages; ++p)
-      k[p] = Interleave(_mm512_load_si512(static_cast<const void*>(page[p] + pair * 64)));
+    for (int p = 0; p < kPages; ++p) {
+      if constexpr (kRows <= kPrefetchingRows) __builtin_prefetch(next[p] + at);
+      k[p] = LineAt(page[p] + at);
+    }
 #pragma GCC unroll 12
     for (int r = 0; r < kRows; ++r) {
-      const __m512bh broadcast = Broadcast(q + r * q_stride + pair * kPairBytes);
+      const __m512bh broadcast = Broadcast(q + r * q_stride);
 #pragma GCC unroll 4
-      for (int p = 0; p < kPages; ++p) acc[r][p] = _mm512_dpbf16_ps(acc[r][p], k[p], broadcast);
+      for (int p = 0; p < kPages; ++p)
+        acc[r][p] = _mm512_dpbf16_ps(acc[r][p], (__m512bh)k[p], broadcast);
     }
   }
+  float* const scores = s.scores + first_page * kPagePositions;
 #pragma GCC unroll 12
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
@@ -117,20 +117,22 @@ HWY_NOINLINE void WeighDots(const WeighArgs& w, std::int64_t column) {
   }
   for (int first = w.first; first < w.last; first += 2) {
     const auto* const weights = reinterpret_cast<const std::byte*>(w.weights[0]) + first * 2;
-    const std::byte* const values =
-        w.values[first / kPagePositions] + (first % kPagePositions * stride + column) * 2;
-    const bool paired = first + 1 < w.last;
-    __m512bh value[kLines];
+    const int page = first / kPagePositions;
+    const std::int64_t skipped = (first % kPagePositions / 2 * stride + column) * kPairBytes;
+    const __mmask32 seen = first + 1 < w.last ? 0xFFFFFFFFU : 0x55555555U;
+    __m512i value[kLines];
 #pragma GCC unroll 4
     for (int v = 0; v < kLines; ++v) {
-      const std::byte* const line = values + v * 32;
-      value[v] = InterleaveRows(line, paired ? RowAt(line + stride * 2) : _mm256_setzero_si256());
+      if constexpr (kRows <= kPrefetchingRows)
+        __builtin_prefetch(w.next_values[page] + skipped + v * kLineBytes);
+      value[v] = _mm512_maskz_mov_epi16(seen, LineAt(w.values[page] + skipped + v * kLineBytes));
     }
 #pragma GCC unroll 12
     for (int r = 0; r < kRows; ++r) {
       const __m512bh weight = Broadcast(weights + r * kBlockPositions * 4);
 #pragma GCC unroll 4
-      for (int v = 0; v < kLines; ++v) acc[r][v] = _mm512_dpbf16_ps(acc[r][v], value[v], weight);
+      for (int v = 0; v < kLines; ++v)
+        acc[r][v] = _mm512_dpbf16_ps(acc[r][v], (__m512bh)value[v], weight);
     }
   }
 #pragma GCC unroll 12
@@ -148,16 +150,12 @@ HWY_BEFORE_NAMESPACE();
 namespace codegen::cpu {
 namespace HWY_NAMESPACE {
 
-struct Bf16Dots {
-  using Element = std::uint16_t;
-
+struct Bf16Dots : VectorProducts<Bf16Dots> {
   static void PrepareQueries(const AttendArgs& a) { RoundRows(a.q, a.rows, RoundUpToLine(a.dim)); }
 
   template <int kRows, int kPages>
-  static HWY_INLINE void Score(const float* q, std::int64_t q_stride, const std::byte* const* keys,
-                               std::int64_t dim, float* scores) {
-    ScoreDots<kRows, kPages>(reinterpret_cast<const std::byte*>(q), q_stride * 4, keys, dim,
-                             scores);
+  static void ScorePages(const ScoreArgs& s, int first_page) {
+    ScoreDots<kRows, kPages>(s, first_page);
   }
 
   // Rounded to nearest, halves up: weights are positive or NaN. In the first half of the row.
@@ -171,17 +169,71 @@ struct Bf16Dots {
               reinterpret_cast<std::uint16_t*>(row) + line * kPagePositions);
   }
 
-  template <int kRows>
-  static void Weigh(const WeighArgs& w) {
-    constexpr int kLines = LinesPerTile(kRows);
-    std::int64_t column = 0;
-    for (; column + kLines * kLine <= w.stride; column += kLines * kLine)
-      WeighDots<kRows, kLines>(w, column);
-    for (; column < w.stride; column += kLine) WeighDots<kRows, 1>(w, column);
+  template <int kRows, int kLines>
+  static void WeighLines(const WeighArgs& w, std::int64_t column) {
+    WeighDots<kRows, kLines>(w, column);
   }
 };
 
+// In tiles of up to 16 rows whose own page is the same: all pages before it by AMX, it by vdpbf16ps
+// row for row, since no product may touch what lies in slots that a row does not see. So the kind
+// of a product hangs on the positions of row and key alone.
+class TileProducts : public Bf16Dots {
+ public:
+  TileProducts() = default;
+  TileProducts(const TileProducts&) = delete;
+  TileProducts& operator=(const TileProducts&) = delete;
+  ~TileProducts() {
+    if (rows_ > 0) AmxTiles::Release();
+  }
+
+  static int TileRows(int rows, std::int64_t position) {
+    return std::min(rows, kPagePositions - static_cast<int>(position % kPagePositions));
+  }
+
+  void Score(int rows, const ScoreArgs& s) {
+    Enter(rows);
+    const std::byte* const* const next = rows <= kPrefetchingRows ? s.next_keys : nullptr;
+    Tiles::Score(reinterpret_cast<const std::byte*>(s.q), s.q_stride * kFloatBytes, s.keys, next,
+                 s.pages, s.dim, reinterpret_cast<std::byte*>(s.scores),
+                 kBlockPositions * kFloatBytes);
+  }
+
+  void Weigh(int rows, const WeighArgs& w) {
+    for (int r = 0; r < rows; ++r)
+      if (w.rescale[r] != 1.0F) Rescale(w.rescale[r], w.stride, w.o + r * w.stride);
+    if (w.last == 0) return;
+    Enter(rows);
+    const std::byte* const* const next = rows <= kPrefetchingRows ? w.next_values : nullptr;
+    Tiles::Weigh(reinterpret_cast<const std::byte*>(w.weights[0]), kBlockPositions * kFloatBytes,
+                 w.values, next, w.last / kPagePositions, w.stride,
+                 reinterpret_cast<std::byte*>(w.o));
+  }
+
+ private:
+  using Tiles = AmxAttention<AmxTiles>;
+  static constexpr std::int64_t kFloatBytes = sizeof(float);
+
+  void Enter(int rows) {
+    if (rows == rows_) return;
+    Tiles::Configure(rows);
+    rows_ = rows;
+  }
+
+  static void Rescale(float factor, std::int64_t stride, float* o) {
+    for (std::int64_t d = 0; d < stride; d += kLanes)
+      hn::Store(hn::Mul(hn::Set(F(), factor), hn::Load(F(), o + d)), F(), o + d);
+  }
+
+  int rows_ = 0;  // that the tiles are configured for
+};
+
 void AttendDots(const AttendArgs& args) { BlockPass<Bf16Dots>(args).Run(); }
+
+void AttendTiles(const AttendArgs& args) {
+  if (args.dim % kLine != 0) return AttendDots(args);
+  BlockPass<TileProducts>(args).Run();
+}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace codegen::cpu
@@ -194,8 +246,10 @@ namespace codegen::cpu {
 
 void AddAttentionDot([[maybe_unused]] Kernels& kernels) {
 #if HWY_TARGETS & HWY_AVX3
-  // Not at kAmx: vdpbf16ps takes 2.2 cycles on the CPUs that have AMX, two f32 multiply-adds one.
   if (kernels.level == CpuFeatures::kAvx512Bf16) kernels.kv_bf16_fast.attend = N_AVX3::AttendDots;
+  if (kernels.level != CpuFeatures::kAmx) return;
+  kernels.kv_bf16_fast.attend = N_AVX3::AttendTiles;
+  kernels.kv_bf16_fast.attend_rows = kAttendRows;
 #endif
 }
 

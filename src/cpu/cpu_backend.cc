@@ -13,12 +13,12 @@
 namespace codegen::cpu {
 namespace {
 
-// Panels that a task takes: as many as are read side by side for so few rows (linear.h), but
-// leaving every thread a few tasks to even out their speeds.
+// Panels that a task takes: as many as are read side by side for so few rows, or in turn for more
+// (linear.h), but leaving every thread a few tasks to even out their speeds.
 std::int64_t PanelsPerTask(const LinearKernel& kernel, std::int64_t rows, std::int64_t panels,
                            int threads) {
   const bool few = rows <= kernel.few_rows;
-  std::int64_t count = few ? kernel.few_panels[static_cast<std::size_t>(rows)] : kPanelGroup;
+  std::int64_t count = few ? kernel.few_panels[static_cast<std::size_t>(rows)] : kernel.task_panels;
   while (count > kPanelGroup && panels < 4 * count * threads) count /= 2;
   return std::max(count, kPanelGroup);
 }
@@ -60,18 +60,20 @@ class Attention {
     const std::int32_t position = rows_.positions[Index(row)];
     const std::int64_t slot = position % backend::kPageTokens;
     const std::int64_t page = PagesOf(sequence)[position / backend::kPageTokens];
-    const std::int64_t key_element = kv_.key_bytes / (heads_.dim * backend::kPageTokens);
     const float* k = x_.row(row) + Width() + std::int64_t{head} * heads_.dim;
     const float* v = k + Width();
     kernels_.rotate(k, heads_, kv_.rotary->at(position), scratch);
-    kv_.kernels->append_key(scratch, heads_.dim,
-                            Keys(head) + page * kv_.page_bytes() + slot * key_element);
-    kv_.kernels->append_value(
-        v, heads_.dim,
-        Values(head) + page * kv_.page_bytes() + slot * kv_.value_bytes / backend::kPageTokens);
+    kv_.kernels->append_key(scratch, heads_.dim, slot, Keys(head) + page * kv_.page_bytes());
+    kv_.kernels->append_value(v, heads_.dim, slot, Values(head) + page * kv_.page_bytes());
   }
 
-  // Rows [first, last) of `sequence`, at most kAttendRows.
+  // The first row from `row` on that may be appended apart from the one before it: values of two
+  // positions share their memory.
+  std::int64_t PairStart(std::int64_t row) const {
+    return row > 0 && row < rows_.size() && rows_.positions[Index(row)] % 2 != 0 ? row + 1 : row;
+  }
+
+  // Rows [first, last) of `sequence`, at most attend_rows of the kernels.
   void Attend(std::int64_t sequence, std::int64_t first, std::int64_t last, int head,
               float* scratch) {
     const std::int64_t stride = RoundUpToLine(heads_.dim);
@@ -119,10 +121,8 @@ class Attention {
   const std::int32_t* PagesOf(std::int64_t sequence) const {
     return rows_.pages.data() + rows_.first_page[Index(sequence)];
   }
-  std::byte* Keys(int head) { return kv_.buffer.data() + head * kv_.key_bytes; }
-  std::byte* Values(int head) {
-    return kv_.buffer.data() + heads_.count * kv_.key_bytes + head * kv_.value_bytes;
-  }
+  std::byte* Keys(int head) { return kv_.buffer.data() + head * (kv_.key_bytes + kv_.value_bytes); }
+  std::byte* Values(int head) { return Keys(head) + kv_.key_bytes; }
 
   const Kernels& kernels_;
   const Tensor& x_;
@@ -133,8 +133,8 @@ class Attention {
 };
 
 // Queries that share a pass over the pages: many for speed, few if threads would stand idle.
-std::int64_t RowsPerBlock(std::int64_t rows, int heads, int threads) {
-  return std::clamp<std::int64_t>(rows * heads / (std::int64_t{4} * threads), 1, kAttendRows);
+std::int64_t RowsPerBlock(std::int64_t rows, int heads, int threads, std::int64_t most) {
+  return std::clamp<std::int64_t>(rows * heads / (std::int64_t{4} * threads), 1, most);
 }
 
 }  // namespace
@@ -229,7 +229,8 @@ void CpuBackend::Attend(const Tensor& x, const backend::Rows& rows, const backen
   CODEGEN_DCHECK(x.columns() == 3 * y.columns());
   Attention attention(kernels_, x, rows, kv, y);
   const int count = heads.count;
-  const std::int64_t height = RowsPerBlock(rows.size(), count, pool_.threads());
+  const std::int64_t height =
+      RowsPerBlock(rows.size(), count, pool_.threads(), kv.kernels->attend_rows);
   const std::int64_t blocks = (rows.size() + height - 1) / height;
   const auto scratch_of = [&](int worker) {
     return kv.scratch.as<float>().data() + worker * kv.scratch_floats;
@@ -263,8 +264,9 @@ void CpuBackend::Attend(const Tensor& x, const backend::Rows& rows, const backen
   const std::int64_t stretches = (rows.size() + kRowsPerAppend - 1) / kRowsPerAppend;
   pool_.ParallelForWorkers(stretches * count, [&](std::int64_t task, int worker) {
     const std::int64_t first = task / count * kRowsPerAppend;
-    append(first, std::min(first + kRowsPerAppend, rows.size()), static_cast<int>(task % count),
-           scratch_of(worker));
+    append(attention.PairStart(first),
+           attention.PairStart(std::min(first + kRowsPerAppend, rows.size())),
+           static_cast<int>(task % count), scratch_of(worker));
   });
   // Blocks of a head follow each other: they find its pages in the L2 cache.
   pool_.ParallelForWorkers(blocks * count, [&](std::int64_t task, int worker) {

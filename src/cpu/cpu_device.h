@@ -85,8 +85,9 @@ struct Norm {
   base::AlignedBuffer bias;  // the same; zeros without a bias
 };
 
-// Keys and values of one layer in f32 or bf16: a page is [heads][dim][16 positions] keys, then
-// [heads][16 positions][dim, padded to lines] values.
+// Keys and values of one layer in f32 or bf16: in a page each head has its keys, then its values,
+// both as in kernels.h. They lie together because the prefetchers of the CPU fetch ahead in pieces
+// of 4 KiB: of 2 KiB of keys (bf16, dim 64) they would waste half.
 struct KvLayer {
   std::int64_t page_bytes() const { return heads.count * (key_bytes + value_bytes); }
 

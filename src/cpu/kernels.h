@@ -26,12 +26,16 @@ constexpr std::int64_t RoundUpToLine(std::int64_t floats) {
 
 // --- attention.cc, attention_dot.cc, rotary.cc ---------------------------------------------------
 
-inline constexpr std::int64_t kAttendRows = 24;
+inline constexpr std::int64_t kAttendRows = 32;
 
+// A page of one head. f32: keys [dim][16 positions], values [16 positions][dim, padded to lines].
+// bf16: two dims of a key and two positions of a value lie side by side, keys [dim / 2][16
+// positions][2] and values [8][dim, padded to lines][2 positions]. So a line holds for 16 positions
+// (dims) what one lane multiplies, and 16 lines are a tile of AMX.
 // One query block of one head: rows of one sequence whose positions follow each other.
 struct AttendArgs {
   float* q = nullptr;  // [rows, dim] rotated, rows padded to lines; is overwritten
-  // Of this head in page 0: [dim][kPageTokens], and [kPageTokens][dim, padded to lines].
+  // Of this head in page 0.
   const std::byte* keys = nullptr;
   const std::byte* values = nullptr;
   std::int64_t page_bytes = 0;  // from one page to the next
@@ -46,12 +50,16 @@ struct AttendArgs {
 
 // What can be done with a cache of one element type.
 struct KvKernels {
-  // A key [dim] f32, padded to lines, into its slot: element i becomes element i kPageTokens.
-  void (*append_key)(const float* key, std::int64_t dim, std::byte* slot) = nullptr;
-  // A value [dim] f32, of which a last line may be read in full, into its slot in whole lines.
-  void (*append_value)(const float* value, std::int64_t dim, std::byte* slot) = nullptr;
+  // A key [dim] f32, padded to lines, into slot `slot` of its page.
+  void (*append_key)(const float* key, std::int64_t dim, std::int64_t slot,
+                     std::byte* page) = nullptr;
+  // A value [dim] f32, of which a last line may be read in full, in whole lines. In bf16 this
+  // writes the slot beside it (slot ^ 1) again: one thread appends both.
+  void (*append_value)(const float* value, std::int64_t dim, std::int64_t slot,
+                       std::byte* page) = nullptr;
   // y = softmax(q kT / sqrt(dim)) v over the positions up to each row's own.
   void (*attend)(const AttendArgs& args) = nullptr;
+  std::int64_t attend_rows = 24;  // that attend takes best, and at most
 };
 
 // --- norm.cc ------------------------------------------------------------------------------------

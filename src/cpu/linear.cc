@@ -53,7 +53,7 @@ class InState {
   }
 
   void Enter(std::int64_t rows) {
-    if (state_.enter == nullptr || rows == rows_) return;
+    if (state_.enter == nullptr || rows < state_.least_rows || rows == rows_) return;
     state_.enter(static_cast<int>(rows));
     rows_ = rows;
   }
@@ -67,7 +67,7 @@ class InState {
 void FewRows(const LinearKernel& kernel, const LinearArgs& args, const LinearBlock& block) {
   alignas(64) std::byte sums[kMostTileLines * kLine * kSumBytes];
   const auto rows = static_cast<std::size_t>(block.last_row - block.first_row);
-  InState state(kernel.few_state);
+  InState state(kernel.state);
   state.Enter(block.last_row - block.first_row);
   LinearBlock tile = block;
   for (; tile.first_panel < block.last_panel; tile.first_panel = tile.last_panel) {
@@ -81,19 +81,35 @@ void FewRows(const LinearKernel& kernel, const LinearArgs& args, const LinearBlo
   }
 }
 
+// The block of weights that follows that of input `k` and of these panels; nullptr behind the last.
+const std::byte* BlockAfter(const LinearKernel& kernel, const LinearArgs& args,
+                            const LinearBlock& block, std::int64_t k, std::int64_t last_panel) {
+  if (k + kernel.block_inputs < args.inputs)
+    return args.panels + block.first_panel * args.panel_bytes +
+           (k + kernel.block_inputs) / kernel.step_inputs * kernel.step_bytes;
+  if (block.last_panel >= last_panel) return nullptr;
+  return args.panels + block.last_panel * args.panel_bytes;
+}
+
 // The slab of `block`, which is slab_panels wide, in tiles of equal height, give or take one: the
 // higher ones first, so that their state changes once.
 void Slab(const LinearKernel& kernel, const LinearArgs& args, const LinearBlock& block,
-          InState& state) {
+          std::int64_t last_panel, InState& state) {
   alignas(64) std::byte sums[kSlabRows * kPanelGroup * kLine * kSumBytes];
   const std::int64_t rows = block.last_row - block.first_row;
   const std::int64_t tiles = (rows + kernel.tile_rows - 1) / kernel.tile_rows;
   for (std::int64_t k = 0; k < args.inputs; k += kernel.block_inputs) {
+    const std::byte* const ahead = BlockAfter(kernel, args, block, k, last_panel);
+    const std::int64_t share = kernel.step_bytes * kernel.block_inputs / kernel.step_inputs / tiles;
     LinearBlock tile = block;
     for (std::int64_t i = 0; i < tiles; ++i, tile.first_row = tile.last_row) {
       const std::int64_t height = rows / tiles + (i < rows % tiles ? 1 : 0);
       tile.last_row = tile.first_row + height;
       TileArgs t = BlockOf(kernel, TileAt(args, block.first_panel, tile.first_row), k);
+      if (ahead != nullptr) {
+        t.ahead = ahead + i * share;
+        t.ahead_bytes = share;
+      }
       t.sums = sums + (tile.first_row - block.first_row) * kernel.slab_panels * kLine * kSumBytes;
       state.Enter(height);
       kernel.slab[static_cast<std::size_t>(height)](t);
@@ -106,11 +122,11 @@ void Slab(const LinearKernel& kernel, const LinearArgs& args, const LinearBlock&
 
 void RunLinear(const LinearKernel& kernel, const LinearArgs& args, const LinearBlock& block) {
   if (block.last_row - block.first_row <= kernel.few_rows) return FewRows(kernel, args, block);
-  InState state(kernel.slab_state);
+  InState state(kernel.state);
   LinearBlock part = block;
   for (; part.first_panel < block.last_panel; part.first_panel = part.last_panel) {
     part.last_panel = part.first_panel + kernel.slab_panels;
-    Slab(kernel, args, part, state);
+    Slab(kernel, args, part, block.last_panel, state);
   }
 }
 

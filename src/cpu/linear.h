@@ -80,6 +80,9 @@ struct TileArgs {
   const std::byte* panels = nullptr;  // of its first panel and input
   std::int64_t panel_bytes = 0;
   std::int64_t inputs = 0;
+  // Weights that a kernel may ask for meanwhile, so many bytes of each panel; nullptr: none.
+  const std::byte* ahead = nullptr;
+  std::int64_t ahead_bytes = 0;
   bool resume = false;        // go on from `sums` instead of zero
   std::byte* sums = nullptr;  // [R][P][16] f32 or int32
 };
@@ -90,8 +93,9 @@ using FinishKernel = void (*)(const LinearArgs& args, const LinearBlock& tile,
                               const std::byte* sums);
 
 // What the CPU must be told about tiles of so many rows, before the first of them and whenever
-// their number changes; and what ends that. nullptr: nothing.
+// their number changes; and what ends that. nullptr: nothing. Nothing for fewer than `least_rows`.
 struct TileState {
+  int least_rows = 0;
   void (*enter)(int rows) = nullptr;
   void (*leave)() = nullptr;
 };
@@ -107,10 +111,10 @@ struct LinearKernel {
   int few_rows = 0;               // rows that fit one tile without a slab
   std::array<TileKernel, kMostTileRows + 1> slab = {};  // [rows]: kPanelGroup panels or fewer
   int slab_panels = 0;
+  int task_panels = kPanelGroup;                       // of a slab that one thread takes in turn
   std::array<TileKernel, kMostTileRows + 1> few = {};  // [rows]: few_panels[rows] panels
   std::array<int, kMostTileRows + 1> few_panels = {};
-  TileState slab_state;  // of tiles in slabs
-  TileState few_state;   // of all others
+  TileState state;
   FinishKernel finish = nullptr;
 };
 

@@ -11,8 +11,8 @@ namespace codegen::cpu {
 
 void AddLinearAmx(Kernels& kernels) {
   if (kernels.level < CpuFeatures::kAmx) return;
-  AmxLinear<AmxTiles, Activations::kInt8>::TakeSlabs(kernels.linear_int8_fast);
-  AmxLinear<AmxTiles, Activations::kBf16>::TakeAll(kernels.linear_bf16_fast);
+  AmxLinear<AmxTiles, Activations::kInt8>::Take(kernels.linear_int8_fast, 5);
+  AmxLinear<AmxTiles, Activations::kBf16>::Take(kernels.linear_bf16_fast, 1);
 }
 
 }  // namespace codegen::cpu

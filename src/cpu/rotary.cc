@@ -2,8 +2,8 @@
 //
 // Turning queries and keys, and entering keys and values into their pages: y = (a cosine - b sine,
 // b cosine + a sine) for each pair (a, b) of a head [dim] f32, in whole vectors where the pairs
-// allow, the same elements always; then f32 or bf16 (rounded to nearest even) to the slot, keys
-// down a column of [dim][16 positions], values along a row. The thread owns the row and the head.
+// allow, the same elements always; then f32 or bf16 (rounded to nearest even) into the page, keys
+// down a column, values along a row (kernels.h). The thread owns the row and the head.
 #include "cpu/rotary.h"
 
 #include "cpu/kernels.h"
@@ -14,6 +14,7 @@
 #include <hwy/foreach_target.h>
 //
 #include <algorithm>
+#include <cstring>
 
 #include "backend/rows.h"
 #include "cpu/vectors-inl.h"
@@ -74,36 +75,41 @@ void Rotate(const float* x, const backend::Heads& heads, const float* turns, flo
   std::copy(x + heads.rotary_dim, x + heads.dim, y + heads.rotary_dim);
 }
 
-template <class T>
-HWY_INLINE void Spread(const T* key, std::int64_t count, T* slot) {
-  for (std::int64_t i = 0; i < count; ++i) slot[i * backend::kPageTokens] = key[i];
+void AppendKeyF32(const float* key, std::int64_t dim, std::int64_t slot, std::byte* page) {
+  float* const column = reinterpret_cast<float*>(page) + slot;
+  for (std::int64_t d = 0; d < dim; ++d) column[d * backend::kPageTokens] = key[d];
 }
 
-void AppendKeyF32(const float* key, std::int64_t dim, std::byte* slot) {
-  Spread(key, dim, reinterpret_cast<float*>(slot));
-}
-
-void AppendKeyBf16(const float* key, std::int64_t dim, std::byte* slot) {
+void AppendKeyBf16(const float* key, std::int64_t dim, std::int64_t slot, std::byte* page) {
   const hn::Rebind<std::uint16_t, F> half;
-  HWY_ALIGN std::uint16_t rounded[kLine];
-  for (std::int64_t d = 0; d < dim; d += kLanes) {
-    hn::Store(RoundToBf16(hn::Load(F(), key + d)), half, rounded);
-    Spread(rounded, std::min(kLanes, dim - d),
-           reinterpret_cast<std::uint16_t*>(slot) + d * backend::kPageTokens);
+  constexpr std::int64_t kPairBytes = 4;
+  std::byte* column = page + slot * kPairBytes;
+  for (std::int64_t d = 0; d < dim; d += kLine) {
+    HWY_ALIGN std::uint16_t rounded[kLine];
+    for (std::int64_t i = 0; i < kLine; i += kLanes)
+      hn::Store(RoundToBf16(hn::Load(F(), key + d + i)), half, rounded + i);
+    const std::int64_t count = std::min(kLine, dim - d);
+    for (std::int64_t i = 0; i < count; i += 2, column += backend::kPageTokens * kPairBytes)
+      std::memcpy(column, rounded + i, kPairBytes);
   }
 }
 
-void AppendValueF32(const float* value, std::int64_t dim, std::byte* slot) {
-  auto* const out = reinterpret_cast<float*>(slot);
+void AppendValueF32(const float* value, std::int64_t dim, std::int64_t slot, std::byte* page) {
+  float* const row = reinterpret_cast<float*>(page) + slot * RoundUpToLine(dim);
   for (std::int64_t d = 0; d < RoundUpToLine(dim); d += kLanes)
-    hn::Store(hn::LoadU(F(), value + d), F(), out + d);
+    hn::Store(hn::LoadU(F(), value + d), F(), row + d);
 }
 
-void AppendValueBf16(const float* value, std::int64_t dim, std::byte* slot) {
-  const hn::Rebind<std::uint16_t, F> half;
-  auto* const out = reinterpret_cast<std::uint16_t*>(slot);
-  for (std::int64_t d = 0; d < RoundUpToLine(dim); d += kLanes)
-    hn::Store(RoundToBf16(hn::LoadU(F(), value + d)), half, out + d);
+void AppendValueBf16(const float* value, std::int64_t dim, std::int64_t slot, std::byte* page) {
+  const U u;
+  auto* const row = reinterpret_cast<std::uint32_t*>(page) + slot / 2 * RoundUpToLine(dim);
+  const bool second = slot % 2 != 0;
+  const auto neighbour = hn::Set(u, second ? 0x0000FFFFU : 0xFFFF0000U);
+  for (std::int64_t d = 0; d < RoundUpToLine(dim); d += kLanes) {
+    const auto rounded = hn::PromoteTo(u, RoundToBf16(hn::LoadU(F(), value + d)));
+    const auto own = second ? hn::ShiftLeft<16>(rounded) : rounded;
+    hn::Store(hn::Or(hn::And(hn::Load(u, row + d), neighbour), own), u, row + d);
+  }
 }
 
 }  // namespace HWY_NAMESPACE

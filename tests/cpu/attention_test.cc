@@ -49,7 +49,7 @@ class AttentionTest : public CpuTest {
   // Whether queries and weights are rounded to bf16 too.
   bool RoundsAll(const Caching& caching) const {
     return caching.precision == ComputePrecision::kFast && caching.kv == KvFormat::kBf16 &&
-           GetParam() == CpuFeatures::kAvx512Bf16;
+           GetParam() >= CpuFeatures::kAvx512Bf16;
   }
 
   // A score is a sum of dim products of rotated normal numbers, its error about 4 dim 2^-24 (six
@@ -131,18 +131,25 @@ class AttentionTest : public CpuTest {
     const std::int64_t page =
         step.pages[static_cast<std::size_t>(first_page + position / backend::kPageTokens)];
     const std::int64_t slot = position % backend::kPageTokens;
-    const std::int64_t item = kv.format == KvFormat::kBf16 ? 2 : 4;
     const std::int64_t dim = kv.heads.dim;
     const std::int64_t width = kv.heads.count * dim;
     for (std::int64_t i = 0; i < width; ++i) {
-      const std::byte* keys = kv.buffer.data() + page * kv.page_bytes();
-      const std::byte* values = keys + kv.heads.count * kv.key_bytes + i / dim * kv.value_bytes;
-      keys += i / dim * kv.key_bytes;
+      const std::byte* const keys =
+          kv.buffer.data() + page * kv.page_bytes() + i / dim * (kv.key_bytes + kv.value_bytes);
+      const std::byte* const values = keys + kv.key_bytes;
+      const std::int64_t d = i % dim;
       Replace(row[static_cast<std::size_t>(width + i)],
-              keys + (i % dim * backend::kPageTokens + slot) * item, kv.format);
+              keys + Place(d, slot, backend::kPageTokens, kv.format), kv.format);
       Replace(row[static_cast<std::size_t>(2 * width + i)],
-              values + (slot * RoundUpToLine(dim) + i % dim) * item, kv.format);
+              values + Place(slot, d, RoundUpToLine(dim), kv.format), kv.format);
     }
+  }
+
+  // Bytes to (row, column) of a page of rows of `columns`; in bf16 two rows are interleaved.
+  static std::int64_t Place(std::int64_t row, std::int64_t column, std::int64_t columns,
+                            KvFormat format) {
+    if (format == KvFormat::kF32) return (row * columns + column) * 4;
+    return ((row / 2 * columns + column) * 2 + row % 2) * 2;
   }
 
   // Half a bf16 apart, and what turning a pair of normal numbers costs in float.

@@ -161,8 +161,8 @@ class LinearAmx : public ::testing::Test {
     const Kernels& kernels = KernelsOf(BestLevel());
     int8_ = kernels.linear_int8_fast;
     bf16_ = kernels.linear_bf16_fast;
-    Int8Tiles::TakeAll(int8_);
-    Bf16Tiles::TakeAll(bf16_);
+    Int8Tiles::Take(int8_, 1);
+    Bf16Tiles::Take(bf16_, 1);
     EmulatedTiles::TakeConfigurations();
   }
 
@@ -209,18 +209,18 @@ TEST_F(LinearAmx, IsRightAcrossBlocksOfInputs) {
 
 TEST_F(LinearAmx, IsRightForWholeSlabs) { ExpectRight({kSlabRows, 1030, 40}); }
 
-TEST_F(LinearAmx, SlabsOfInt8FollowDotProductsOfFewRows) {
+TEST_F(LinearAmx, LeavesFewRowsToOtherKernels) {
   const std::vector<CpuFeatures>& levels = SupportedLevels();
   if (std::ranges::find(levels, CpuFeatures::kAvx512Vnni) == levels.end())
     GTEST_SKIP() << "this machine does not run avx512-vnni";
   LinearKernel kernel = KernelsOf(CpuFeatures::kAvx512Vnni).linear_int8_fast;
-  Int8Tiles::TakeSlabs(kernel);
+  Int8Tiles::Take(kernel, 5);
   for (std::int64_t rows = 1; rows <= 70; ++rows) {
     Product product = Make({rows, 90, 50}, WeightFormat::kInt8);
 
     product.ExpectInt8Formula(product.Run(kernel));
 
-    EXPECT_EQ(EmulatedTiles::TakeConfigurations() > 0, rows > 16) << rows;
+    EXPECT_EQ(EmulatedTiles::TakeConfigurations() > 0, rows >= 5) << rows;
   }
 }
 
@@ -257,12 +257,12 @@ TEST_F(LinearAmx, NotFiniteNumbersSpoilTheirOwnRowOrOutputOnly) {
 }
 
 TEST_F(LinearAmx, TellsTheTilesTheirHeightOnlyWhenItChanges) {
-  // Six tiles of 29 and 28 rows, in each of three blocks of inputs and of two groups of panels.
+  // Six tiles of 29 and 28 rows, in each of five blocks of inputs and of two groups of panels.
   Product product = Make({171, 1100, 64}, WeightFormat::kBf16);
 
   product.Run(bf16_);
 
-  EXPECT_EQ(EmulatedTiles::TakeConfigurations(), 2 * 3 * 2);
+  EXPECT_EQ(EmulatedTiles::TakeConfigurations(), 2 * 5 * 2);
 }
 
 // --- the emulation itself -----------------------------------------------------------------------
