@@ -54,7 +54,7 @@ enum class ComputePrecision {
   // What the CPU multiplies fastest. int8 and int4 weights meet activations rounded to int8, one
   // scale per token, on every CPU with the same result to the bit. bf16 weights meet activations
   // rounded to bf16 where the CPU has fast instructions for it (CpuFeatures::kAvx512Bf16 and kAmx),
-  // and float32 ones elsewhere; so does a cache of bf16 with queries and weights of attention.
+  // and float32 ones elsewhere; likewise a cache of bf16 meets queries and weights of attention.
   // f16 and f32 weights: as kExact. On a GPU, which has only this: all activations in bf16.
   kFast,
 };

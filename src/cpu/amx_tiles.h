@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The instructions of AMX, for the loops of linear_amx.h and the probes of machine_kernels.cc. Only
-// for x86-64.
+// The instructions of AMX, for the loops of linear_amx.h and attention_amx.h and the probes of
+// machine_kernels.cc. Only for x86-64.
 //
 // In assembly. GCC's intrinsics (12) make the number of a tile part of a string, so that no
 // template can choose it; and they hide from the compiler that a load reads memory and that a

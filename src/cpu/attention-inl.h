@@ -252,7 +252,7 @@ class BlockPass {
   }
 
   // Scores become weights; sums take them in. What has one number for each row is computed for a
-  // line of rows at a time: those behind `rows` keep their maximum.
+  // vector of rows at a time.
   void TakeSoftmax(int row, int rows) {
     const F f;
     HWY_ALIGN float largest[kLine];
@@ -262,7 +262,9 @@ class BlockPass {
     for (int r = 0; r < rows; r += kLanes) {
       float* const shifts = softmax_.shift + row + r;
       const V before = hn::LoadU(f, shifts);
-      const V shift = hn::Max(before, hn::Mul(hn::Load(f, largest + r), factor));
+      const auto mine = hn::FirstN(f, static_cast<std::size_t>(rows - r));
+      const V larger = hn::Max(before, hn::Mul(hn::Load(f, largest + r), factor));
+      const V shift = hn::IfThenElse(mine, larger, before);
       hn::StoreU(Exp2(hn::Sub(before, shift)), f, softmax_.rescale + row + r);
       hn::StoreU(shift, f, shifts);
     }

@@ -16,9 +16,9 @@
 #ifndef CODEGEN_CPU_ATTENTION_AMX_H_
 #define CODEGEN_CPU_ATTENTION_AMX_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <utility>
 
 #include "backend/rows.h"
 #include "cpu/tile_config.h"
@@ -28,12 +28,14 @@ namespace codegen::cpu {
 template <class Instructions>
 class AmxAttention {
  public:
-  // What the tiles of rows hold is lost. Until Instructions::Release.
+  // For 1 to 16 rows; what the tiles hold is lost. Until Instructions::Release.
   static void Configure(int rows) {
-    TileConfig config = ConfigFor(rows);
-    config.rows = {Byte(rows), Byte(rows), Byte(rows),  Byte(rows),
-                   Byte(rows), Byte(rows), kTileHeight, kTileHeight / 2};
-    config.row_bytes[kHalfRows] = kTileRowBytes / 2;
+    TileConfig config;
+    std::fill_n(config.rows.begin(), kLineTile, static_cast<std::uint8_t>(rows));
+    std::fill_n(config.row_bytes.begin(), kTiles, std::uint16_t{kTileRowBytes});
+    config.rows[kLineTile] = kTileHeight;
+    config.rows[kHalfLineTile] = kTileHeight / 2;
+    config.row_bytes[kHalfRowTile] = kTileRowBytes / 2;
     Instructions::Configure(config);
   }
 
@@ -45,26 +47,27 @@ class AmxAttention {
                     const std::byte* const* next, int pages, std::int64_t dim, std::byte* scores,
                     std::int64_t score_stride) {
     WithCount(pages, [&]<int kPages>() {
-      ForEach<kPages>([]<int page>() { Instructions::template Zero<page>(); });
+      ForEachTile<kPages>([]<int page>() { Instructions::template Zero<page>(); });
       std::int64_t d = 0;
       for (; d + kStepDims <= dim; d += kStepDims) {
-        Instructions::template Load<kRows>(q + d * kElementBytes, q_stride);
-        ForEach<kPages>([&]<int page>() {
+        Instructions::template Load<kRowTile>(q + d * kElementBytes, q_stride);
+        ForEachTile<kPages>([&]<int page>() {
           const std::int64_t at = d / 2 * kTileRowBytes;
           if (next != nullptr) Prefetch<kTileHeight>(next[page] + at, kTileRowBytes);
-          Instructions::template Load<kLines>(keys[page] + at, kTileRowBytes);
-          Instructions::template AddBf16Product<page, kRows, kLines>();
+          Instructions::template Load<kLineTile>(keys[page] + at, kTileRowBytes);
+          Instructions::template AddBf16Product<page, kRowTile, kLineTile>();
         });
       }
       if (d < dim) {
-        Instructions::template Load<kHalfRows>(q + d * kElementBytes, q_stride);
-        ForEach<kPages>([&]<int page>() {
-          Instructions::template Load<kHalfLines>(keys[page] + d / 2 * kTileRowBytes,
-                                                  kTileRowBytes);
-          Instructions::template AddBf16Product<page, kHalfRows, kHalfLines>();
+        Instructions::template Load<kHalfRowTile>(q + d * kElementBytes, q_stride);
+        ForEachTile<kPages>([&]<int page>() {
+          const std::int64_t at = d / 2 * kTileRowBytes;
+          if (next != nullptr) Prefetch<kTileHeight / 2>(next[page] + at, kTileRowBytes);
+          Instructions::template Load<kHalfLineTile>(keys[page] + at, kTileRowBytes);
+          Instructions::template AddBf16Product<page, kHalfRowTile, kHalfLineTile>();
         });
       }
-      ForEach<kPages>([&]<int page>() {
+      ForEachTile<kPages>([&]<int page>() {
         Instructions::template Store<page>(scores + page * kTileRowBytes, score_stride);
       });
     });
@@ -82,19 +85,20 @@ class AmxAttention {
     for (std::int64_t at = 0; at < stride; at += kMostBytes) {
       const auto left = static_cast<int>((stride - at) / kTileRowBytes);
       WithCount(left < kSums ? left : kSums, [&]<int kWide>() {
-        ForEach<kWide>([&]<int tile>() {
+        ForEachTile<kWide>([&]<int tile>() {
           Instructions::template Load<tile>(o + at + tile * kTileRowBytes, stride);
         });
         for (int page = 0; page < pages; ++page) {
-          Instructions::template Load<kHalfRows>(weights + page * kTileRowBytes / 2, weight_stride);
-          ForEach<kWide>([&]<int tile>() {
+          Instructions::template Load<kHalfRowTile>(weights + page * kTileRowBytes / 2,
+                                                    weight_stride);
+          ForEachTile<kWide>([&]<int tile>() {
             const std::int64_t place = at + tile * kTileRowBytes;
             if (next != nullptr) Prefetch<kTileHeight / 2>(next[page] + place, stride);
-            Instructions::template Load<kHalfLines>(values[page] + place, stride);
-            Instructions::template AddBf16Product<tile, kHalfRows, kHalfLines>();
+            Instructions::template Load<kHalfLineTile>(values[page] + place, stride);
+            Instructions::template AddBf16Product<tile, kHalfRowTile, kHalfLineTile>();
           });
         }
-        ForEach<kWide>([&]<int tile>() {
+        ForEachTile<kWide>([&]<int tile>() {
           Instructions::template Store<tile>(o + at + tile * kTileRowBytes, stride);
         });
       });
@@ -108,24 +112,15 @@ class AmxAttention {
 
   // Tiles 0 to 3 are sums; rows and lines of 32 dims; and of 16 dims or positions.
   static constexpr int kSums = 4;
-  static constexpr int kRows = 4;
-  static constexpr int kHalfRows = 5;
-  static constexpr int kLines = 6;
-  static constexpr int kHalfLines = 7;
-
-  static constexpr std::uint8_t Byte(int value) { return static_cast<std::uint8_t>(value); }
+  static constexpr int kRowTile = 4;
+  static constexpr int kHalfRowTile = 5;
+  static constexpr int kLineTile = 6;
+  static constexpr int kHalfLineTile = 7;
 
   template <int lines>
   static void Prefetch(const std::byte* first, std::int64_t stride) {
 #pragma GCC unroll 16
     for (int i = 0; i < lines; ++i) __builtin_prefetch(first + i * stride);
-  }
-
-  // Calls visit.operator()<i>() for i in [0, count).
-  template <int count, class Visit>
-  static void ForEach(const Visit& visit) {
-    [&visit]<int... i>(std::integer_sequence<int, i...>) { (visit.template operator()<i>(), ...); }
-    (std::make_integer_sequence<int, count>());
   }
 
   // Calls work.operator()<count>(), 1 <= count <= 4.

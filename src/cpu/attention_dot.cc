@@ -5,8 +5,8 @@
 // And by the tiles of AMX (attention_amx.h).
 //
 // The bits are a contract of their own: queries and weights are rounded to bf16, the sums of
-// weights take them as rounded, the product of the odd dim or position is added first, denormals
-// are taken as zero.
+// weights take them as rounded, denormals are taken as zero; vdpbf16ps adds the product of the odd
+// dim or position first, tiles as attention_amx.h says.
 // GCC 12 takes the undefined registers inside its own AVX-512 intrinsics for a mistake of ours.
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
@@ -24,13 +24,14 @@
 #include <algorithm>
 #include <cstring>
 
-#include "cpu/amx_tiles.h"
 #include "cpu/attention-inl.h"
 #include "cpu/attention_amx.h"
 
 #if HWY_TARGET == HWY_AVX3
 
 #include <immintrin.h>
+
+#include "cpu/amx_tiles.h"
 
 // One list of attributes for all: no compiler makes bf16 instructions of its own accord.
 HWY_PUSH_ATTRIBUTES(
@@ -175,9 +176,10 @@ struct Bf16Dots : VectorProducts<Bf16Dots> {
   }
 };
 
-// In tiles of up to 16 rows whose own page is the same: all pages before it by AMX, it by vdpbf16ps
-// row for row, since no product may touch what lies in slots that a row does not see. So the kind
-// of a product hangs on the positions of row and key alone.
+// In tiles of up to 16 rows whose own page is the same: scores by AMX, and so the values of all
+// pages before that one; its own values by vdpbf16ps row for row, since no product may touch those
+// in slots that a row does not see. So the kind of a product hangs on the positions of row and
+// value alone.
 class TileProducts : public Bf16Dots {
  public:
   TileProducts() = default;

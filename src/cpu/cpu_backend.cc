@@ -76,6 +76,7 @@ class Attention {
   // Rows [first, last) of `sequence`, at most attend_rows of the kernels.
   void Attend(std::int64_t sequence, std::int64_t first, std::int64_t last, int head,
               float* scratch) {
+    CODEGEN_DCHECK(last - first <= kv_.kernels->attend_rows);
     const std::int64_t stride = RoundUpToLine(heads_.dim);
     for (std::int64_t row = first; row < last; ++row)
       kernels_.rotate(x_.row(row) + std::int64_t{head} * heads_.dim, heads_,

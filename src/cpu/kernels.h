@@ -3,7 +3,7 @@
 // The inner loops of the CPU backend as plain functions, one table of them per instruction set.
 // They run on one thread over the part they are given; CpuBackend splits the work.
 //
-// Contract of all of them: memory is float32 (but for weights and narrowed rows) and 64-byte
+// Contract of all of them: memory is float32 (but for weights, pages and narrowed rows) and 64-byte
 // aligned; a row of an activation is padded to whole lines of 16 floats that may be read and
 // written (kLine below), its stride is a multiple of 16. What is computed for one element depends
 // on its inputs alone, in an order fixed per formula and level: never on the other rows, the split,
@@ -32,6 +32,7 @@ inline constexpr std::int64_t kAttendRows = 32;
 // bf16: two dims of a key and two positions of a value lie side by side, keys [dim / 2][16
 // positions][2] and values [8][dim, padded to lines][2 positions]. So a line holds for 16 positions
 // (dims) what one lane multiplies, and 16 lines are a tile of AMX.
+
 // One query block of one head: rows of one sequence whose positions follow each other.
 struct AttendArgs {
   float* q = nullptr;  // [rows, dim] rotated, rows padded to lines; is overwritten
@@ -59,7 +60,7 @@ struct KvKernels {
                        std::byte* page) = nullptr;
   // y = softmax(q kT / sqrt(dim)) v over the positions up to each row's own.
   void (*attend)(const AttendArgs& args) = nullptr;
-  std::int64_t attend_rows = 24;  // that attend takes best, and at most
+  std::int64_t attend_rows = 24;  // that attend takes at most, two tiles of 12; <= kAttendRows
 };
 
 // --- norm.cc ------------------------------------------------------------------------------------
@@ -141,7 +142,7 @@ void AddLinearAmx(Kernels& kernels);  // at kAmx; replaces some of the above
 void AddNarrow(Kernels& kernels);
 void AddRotary(Kernels& kernels);
 void AddAttention(Kernels& kernels);
-void AddAttentionDot(Kernels& kernels);  // at kAvx512Bf16; replaces what AddAttention did
+void AddAttentionDot(Kernels& kernels);  // from kAvx512Bf16 on; replaces what AddAttention did
 void AddNorm(Kernels& kernels);
 void AddElementwise(Kernels& kernels);
 void AddPacking(Kernels& kernels);

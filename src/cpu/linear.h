@@ -13,7 +13,7 @@
 //
 // A register tile is P panels x R rows (24 of 32 registers with AVX-512: 8 x 2 for a decode, 2 x 12
 // for a prompt; half the tiles of AMX: 4 x 16 and 2 x 32). Few rows: each line of w is read once
-// from memory, prefetched in P streams at a time. Many rows: a block of k of two panels stays in
+// from memory, in P streams at a time. Many rows: a block of k of two panels stays in
 // the L1 cache while the rows of a slab pass; the sums wait in memory between the blocks, which
 // changes no bit.
 #ifndef CODEGEN_CPU_LINEAR_H_

@@ -33,7 +33,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <utility>
 
 #include "cpu/linear.h"
 #include "cpu/tile_config.h"
@@ -80,13 +79,6 @@ class AmxLinear {
   static constexpr int RowTile(int height) { return 4 + height; }
   static constexpr int WeightTile(int panel) { return 6 + panel % 2; }
 
-  // Calls visit.operator()<i>() for i in [0, count).
-  template <int count, class Visit>
-  static void ForEach(const Visit& visit) {
-    [&visit]<int... i>(std::integer_sequence<int, i...>) { (visit.template operator()<i>(), ...); }
-    (std::make_integer_sequence<int, count>());
-  }
-
   template <int c, int a, int b>
   static void AddProduct() {
     if constexpr (kActivations == Activations::kInt8) {
@@ -105,7 +97,7 @@ class AmxLinear {
     const std::int64_t inputs = t.inputs;
     const bool resume = t.resume;
     std::byte* const sums = t.sums;
-    ForEach<kHeights * kPanels>([=]<int tile>() {
+    ForEachTile<kHeights * kPanels>([=]<int tile>() {
       if (resume) {
         Instructions::template Load<tile>(SumsOf<kPanels>(sums, tile), kSumStride);
       } else {
@@ -117,16 +109,16 @@ class AmxLinear {
     const std::byte* ahead = t.ahead;
     const std::int64_t ahead_bytes = t.ahead_bytes / kBlockSteps;
     for (std::int64_t k = 0; k < inputs; k += kStepInputs) {
-      ForEach<kHeights>([=]<int height>() {
+      ForEachTile<kHeights>([=]<int height>() {
         Instructions::template Load<RowTile(height)>(x + height * kTileHeight * x_stride, x_stride);
       });
-      ForEach<kPanels>([=]<int panel>() {
+      ForEachTile<kPanels>([=]<int panel>() {
         constexpr int kWeights = WeightTile(panel);
         const std::byte* const step = lines + panel * panel_bytes;
         for (std::int64_t b = 0; b < ahead_bytes; b += kTileRowBytes)
           __builtin_prefetch(ahead + panel * panel_bytes + b, 0, 2);
         Instructions::template Load<kWeights>(step, kTileRowBytes);
-        ForEach<kHeights>([]<int height>() {
+        ForEachTile<kHeights>([]<int height>() {
           AddProduct<SumTile<kPanels>(height, panel), RowTile(height), kWeights>();
         });
       });
@@ -134,7 +126,7 @@ class AmxLinear {
       ahead += ahead_bytes;
       lines += kStepBytes;
     }
-    ForEach<kHeights * kPanels>([=]<int tile>() {
+    ForEachTile<kHeights * kPanels>([=]<int tile>() {
       Instructions::template Store<tile>(SumsOf<kPanels>(sums, tile), kSumStride);
     });
   }

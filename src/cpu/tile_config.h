@@ -11,6 +11,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 namespace codegen::cpu {
 
@@ -27,6 +28,15 @@ struct TileConfig {
   std::array<std::uint8_t, 16> rows = {};
 };
 static_assert(sizeof(TileConfig) == 64);
+
+// Calls visit.operator()<tile>() for each tile in [0, count).
+template <int count, class Visit>
+void ForEachTile(const Visit& visit) {
+  [&visit]<int... tile>(std::integer_sequence<int, tile...>) {
+    (visit.template operator()<tile>(), ...);
+  }
+  (std::make_integer_sequence<int, count>());
+}
 
 // The part of each tile in a product of `rows` <= 32 rows of activations: tiles 0 to 3 are sums, 4
 // and 5 rows of activations, 6 and 7 weights. Up to 16 rows all sums are of the same rows (of four

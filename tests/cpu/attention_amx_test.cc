@@ -79,7 +79,8 @@ class AmxAttentionTest : public ::testing::Test {
 
 TEST_F(AmxAttentionTest, ScoresAreDotProductsOfQueriesAndKeys) {
   for (const std::int64_t dim : {16, 32, 48, 64, 80, 256}) {
-    const Halves q = RandomHalves(kMostRows * dim);
+    const std::int64_t stride = 2 * dim;  // rounded in place: bf16 in the first half of a row
+    const Halves q = RandomHalves(kMostRows * stride);
     for (int pages = 1; pages <= kMostPages; ++pages) {
       const std::vector<Halves> keys = RandomPages(pages, dim);
       const auto pointers = PointersTo(keys);
@@ -87,7 +88,7 @@ TEST_F(AmxAttentionTest, ScoresAreDotProductsOfQueriesAndKeys) {
         std::vector<float> scores(At(kMostRows * kMostPages * kPositions), kUntouched);
         Tiles::Configure(rows);
 
-        Tiles::Score(Bytes(q), dim * 2, pointers.data(), pointers.data(), pages, dim,
+        Tiles::Score(Bytes(q), stride * 2, pointers.data(), pointers.data(), pages, dim,
                      reinterpret_cast<std::byte*>(scores.data()), kMostPages * kPositions * 4);
 
         for (std::int64_t i = 0; i < std::ssize(scores); ++i) {
@@ -100,7 +101,7 @@ TEST_F(AmxAttentionTest, ScoresAreDotProductsOfQueriesAndKeys) {
           }
           double right = 0;
           for (std::int64_t d = 0; d < dim; ++d)
-            right += Value(q, row * dim + d) *
+            right += Value(q, row * stride + d) *
                      Value(keys[At(page)], Paired(d, position % kPositions, kPositions));
           ASSERT_NEAR(scores[At(i)], right, std::ldexp(static_cast<double>(dim), -20))
               << "row " << row << ", position " << position << ", dim " << dim;
@@ -121,7 +122,7 @@ TEST_F(AmxAttentionTest, WeighedValuesAreAdded) {
         std::vector<float> o(At(kMostRows * columns), kUntouched);
         Tiles::Configure(rows);
 
-        Tiles::Weigh(Bytes(weights), kStride * 2, pointers.data(), nullptr, pages, columns,
+        Tiles::Weigh(Bytes(weights), kStride * 2, pointers.data(), pointers.data(), pages, columns,
                      reinterpret_cast<std::byte*>(o.data()));
 
         for (std::int64_t i = 0; i < std::ssize(o); ++i) {

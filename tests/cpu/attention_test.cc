@@ -216,41 +216,45 @@ TEST_P(AttentionTest, MatchesReferenceOverLongSequences) {
 TEST_P(AttentionTest, FollowsAScoreThatOutgrowsAllOthers) {
   // Query and key 100 agree at a scale where exp of the score itself would overflow: the running
   // maximum has to move in the second block.
-  const Heads heads{.count = 1, .dim = 8, .rotary_dim = 0};
-  for (const Caching& caching : kAllCachings) {
-    Cpu cpu(2, OptionsOf(caching));
-    Tensor x = Take(cpu.device.MakeTensor(112, 24));
-    for (std::int64_t t = 0; t < 112; ++t) {
-      std::fill_n(x.row(t), 8, 20.0F);
-      std::fill_n(x.row(t) + 8, 8, t == 100 ? 20.0F : -20.0F);
-      std::fill_n(x.row(t) + 16, 8, static_cast<float>(t));
+  for (const int dim : {8, 48}) {
+    const Heads heads{.count = 1, .dim = dim, .rotary_dim = 0};
+    for (const Caching& caching : kAllCachings) {
+      Cpu cpu(2, OptionsOf(caching));
+      Tensor x = Take(cpu.device.MakeTensor(112, 3 * dim));
+      for (std::int64_t t = 0; t < 112; ++t) {
+        std::fill_n(x.row(t), dim, 20.0F);
+        std::fill_n(x.row(t) + dim, dim, t == 100 ? 20.0F : -20.0F);
+        std::fill_n(x.row(t) + 2 * dim, dim, static_cast<float>(t));
+      }
+      KvLayer kv = Take(cpu.device.MakeKvLayer(7, heads));
+      Tensor y = Take(cpu.device.MakeTensor(112, dim));
+      const Step step = Ragged({112}, random_).Take({112});
+
+      cpu.backend.Attend(x, step.rows(), heads, kv, y);
+
+      for (std::int64_t t = 0; t < 112; ++t)
+        EXPECT_NEAR(y.row(t)[0], t < 100 ? static_cast<double>(t) / 2 : 100.0, 2e-5) << t;
     }
-    KvLayer kv = Take(cpu.device.MakeKvLayer(7, heads));
-    Tensor y = Take(cpu.device.MakeTensor(112, 8));
-    const Step step = Ragged({112}, random_).Take({112});
-
-    cpu.backend.Attend(x, step.rows(), heads, kv, y);
-
-    for (std::int64_t t = 0; t < 112; ++t)
-      EXPECT_NEAR(y.row(t)[0], t < 100 ? static_cast<double>(t) / 2 : 100.0, 2e-5) << t;
   }
 }
 
 TEST_P(AttentionTest, ShowsNanToItsOwnAndLaterPositionsOnly) {
-  const Heads heads{.count = 1, .dim = 8, .rotary_dim = 4};
-  for (const Caching& caching : kAllCachings) {
-    for (const std::int64_t column : {0, 8, 16}) {  // in a query, a key, a value
-      Cpu cpu(2, OptionsOf(caching));
-      Tensor x = Upload(cpu.device, RandomFloats(90 * 24, random_), 24);
-      x.row(37)[column] = std::numeric_limits<float>::quiet_NaN();
-      KvLayer kv = Take(cpu.device.MakeKvLayer(6, heads));
-      Tensor y = Take(cpu.device.MakeTensor(90, 8));
-      const Step step = Ragged({90}, random_).Take({90});
+  for (const int dim : {8, 48}) {
+    const Heads heads{.count = 1, .dim = dim, .rotary_dim = 4};
+    for (const Caching& caching : kAllCachings) {
+      for (const std::int64_t column : {0, dim, 2 * dim}) {  // in a query, a key, a value
+        Cpu cpu(2, OptionsOf(caching));
+        Tensor x = Upload(cpu.device, RandomFloats(90 * 3 * dim, random_), 3 * dim);
+        x.row(37)[column] = std::numeric_limits<float>::quiet_NaN();
+        KvLayer kv = Take(cpu.device.MakeKvLayer(6, heads));
+        Tensor y = Take(cpu.device.MakeTensor(90, dim));
+        const Step step = Ragged({90}, random_).Take({90});
 
-      cpu.backend.Attend(x, step.rows(), heads, kv, y);
+        cpu.backend.Attend(x, step.rows(), heads, kv, y);
 
-      for (std::int64_t t = 0; t < 90; ++t)
-        EXPECT_EQ(std::isnan(y.row(t)[0]), column == 0 ? t == 37 : t >= 37) << t;
+        for (std::int64_t t = 0; t < 90; ++t)
+          EXPECT_EQ(std::isnan(y.row(t)[0]), column == 0 ? t == 37 : t >= 37) << t;
+      }
     }
   }
 }

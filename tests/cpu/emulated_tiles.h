@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The tile registers of AMX in plain C++, for the loops of cpu/linear_amx.h on machines without
-// them: each thread has its own, and what the CPU would refuse becomes a complaint and does
-// nothing.
+// The tile registers of AMX in plain C++, for the loops of cpu/linear_amx.h and attention_amx.h on
+// machines without them: each thread has its own, and what the CPU would refuse becomes a complaint
+// and does nothing.
 //
 // Arithmetic is that of Intel's manual: tdpbf16ps fuses the products of even and of odd inputs to a
 // chain each, rounds to nearest even and takes denormals as zero.
