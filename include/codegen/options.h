@@ -94,9 +94,9 @@ enum class CpuFeatures {
   kAvx512,      // F, BW, CD, DQ, VL
   kAvx512Vnni,  // dot products of int8
   kAvx512Bf16,  // dot products of bf16; automatic on AMD, slower than float32 ones on Intel
-  // Tiles of int8 (from five rows on) and bf16. Automatic where the CPU describes its tiles (CPUID
-  // leaf 0x1D); where a hypervisor hides that, asking for kAmx is granted, but not every such
-  // machine can run it.
+  // Tiles of bf16, and of int8 and int4 from 5 and 10 rows on. Automatic where the CPU describes
+  // its tiles (CPUID leaf 0x1D); where a hypervisor hides that, asking for kAmx is granted, but not
+  // every such machine can run it.
   kAmx,
 };
 

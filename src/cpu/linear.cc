@@ -75,6 +75,7 @@ void FewRows(const LinearKernel& kernel, const LinearArgs& args, const LinearBlo
     const bool whole = tile.first_panel + wide <= block.last_panel;
     tile.last_panel = tile.first_panel + (whole ? wide : kernel.slab_panels);
     TileArgs t = TileAt(args, tile.first_panel, block.first_row);
+    t.rows = block.last_row - block.first_row;
     t.sums = sums;
     (whole ? kernel.few : kernel.slab)[rows](t);
     kernel.finish(args, tile, sums);
@@ -106,6 +107,7 @@ void Slab(const LinearKernel& kernel, const LinearArgs& args, const LinearBlock&
       const std::int64_t height = rows / tiles + (i < rows % tiles ? 1 : 0);
       tile.last_row = tile.first_row + height;
       TileArgs t = BlockOf(kernel, TileAt(args, block.first_panel, tile.first_row), k);
+      t.rows = height;
       if (ahead != nullptr) {
         t.ahead = ahead + i * share;
         t.ahead_bytes = share;

@@ -80,6 +80,7 @@ struct TileArgs {
   const std::byte* panels = nullptr;  // of its first panel and input
   std::int64_t panel_bytes = 0;
   std::int64_t inputs = 0;
+  std::int64_t rows = 0;
   // Weights that a kernel may ask for meanwhile, so many bytes of each panel; nullptr: none.
   const std::byte* ahead = nullptr;
   std::int64_t ahead_bytes = 0;

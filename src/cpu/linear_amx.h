@@ -10,7 +10,7 @@
 // inputs at a time, the even and the odd ones each in a chain from zero, whose sum is then added to
 // that of the output; denormals taken as zero. They are the same for any number of rows, so bf16
 // runs here from one row on. int8 leaves up to 4 rows to vpdpbusd (linear_dot.cc), which streams
-// weights as fast as memory gives them; more rows would take it longer. int4 stays there for all.
+// weights as fast as memory gives them; more rows would take it longer. int4: linear_int4_amx.h.
 //
 // Bytes moved per call with few rows: panels x panel_bytes, once; x from L1.
 //
@@ -39,14 +39,18 @@
 
 namespace codegen::cpu {
 
-template <class Instructions, Activations kActivations>
-class AmxLinear {
+// What the loops of all formats share. `Loops` has
+//   kActivations
+//   kBlockInputs             of k that a pass of a slab takes
+//   Run<heights, panels>(t)  a tile of up to 16 rows a height
+template <class Instructions, class Loops>
+class AmxProducts {
  public:
   // The products of `least_rows` or more of a kernel whose format and finish are set. Requires: it
   // has tiles for fewer, in which it takes panels by twos, and the same activations.
   static void Take(LinearKernel& kernel, int least_rows) {
-    kernel.activations = kActivations;
-    kernel.block_inputs = kBlockSteps * kStepInputs;
+    kernel.activations = Loops::kActivations;
+    kernel.block_inputs = Loops::kBlockInputs;
     kernel.slab_rows = kSlabRows;
     kernel.slab_panels = 2;
     kernel.task_panels = 8;
@@ -55,18 +59,15 @@ class AmxLinear {
     kernel.state = {.least_rows = least_rows, .enter = &Enter, .leave = &Leave};
     for (auto rows = static_cast<std::size_t>(least_rows); rows <= kMostTileRows; ++rows) {
       const bool low = rows <= kTileHeight;
-      kernel.slab[rows] = low ? &Run<1, 2> : &Run<2, 2>;
-      kernel.few[rows] = low ? &Run<1, 4> : &Run<2, 2>;
+      kernel.slab[rows] = low ? &Loops::template Run<1, 2> : &Loops::template Run<2, 2>;
+      kernel.few[rows] = low ? &Loops::template Run<1, 4> : &Loops::template Run<2, 2>;
       kernel.few_panels[rows] = low ? 4 : 2;
     }
   }
 
- private:
-  static_assert(kActivations == Activations::kInt8 || kActivations == Activations::kBf16);
+ protected:
   static_assert(kMostTileRows == 2 * kTileHeight);
-  static constexpr std::int64_t kStepInputs = kActivations == Activations::kInt8 ? 64 : 32;
-  static constexpr std::int64_t kStepBytes = std::int64_t{kTileHeight} * kTileRowBytes;
-  static constexpr std::int64_t kBlockSteps = 8;  // of two panels: 16 KiB of L1, 16 of x pass by
+  static constexpr std::int64_t kTileBytes = std::int64_t{kTileHeight} * kTileRowBytes;
 
   static void Enter(int rows) { Instructions::Configure(ConfigFor(rows)); }
   static void Leave() { Instructions::Release(); }
@@ -79,9 +80,31 @@ class AmxLinear {
   static constexpr int RowTile(int height) { return 4 + height; }
   static constexpr int WeightTile(int panel) { return 6 + panel % 2; }
 
+  // Where the sums of a tile begin in [rows][kPanels][16].
+  template <int kPanels>
+  static std::byte* SumsOf(std::byte* sums, int tile) {
+    return sums +
+           (std::int64_t{tile / kPanels} * kTileHeight * kPanels + tile % kPanels) * kTileRowBytes;
+  }
+
+  static void AskAhead(const std::byte* first, std::int64_t bytes) {
+    for (std::int64_t b = 0; b < bytes; b += kTileRowBytes) __builtin_prefetch(first + b, 0, 2);
+  }
+};
+
+template <class Instructions, Activations kOperands>
+class AmxLinear : public AmxProducts<Instructions, AmxLinear<Instructions, kOperands>> {
+  using Base = AmxProducts<Instructions, AmxLinear>;
+  friend Base;
+  static_assert(kOperands == Activations::kInt8 || kOperands == Activations::kBf16);
+  static constexpr Activations kActivations = kOperands;
+  static constexpr std::int64_t kStepInputs = kOperands == Activations::kInt8 ? 64 : 32;
+  static constexpr std::int64_t kBlockSteps = 8;  // of two panels: 16 KiB of L1, 16 of x pass by
+  static constexpr std::int64_t kBlockInputs = kBlockSteps * kStepInputs;
+
   template <int c, int a, int b>
   static void AddProduct() {
-    if constexpr (kActivations == Activations::kInt8) {
+    if constexpr (kOperands == Activations::kInt8) {
       Instructions::template AddInt8Product<c, a, b>();
     } else {
       Instructions::template AddBf16Product<c, a, b>();
@@ -99,7 +122,7 @@ class AmxLinear {
     std::byte* const sums = t.sums;
     ForEachTile<kHeights * kPanels>([=]<int tile>() {
       if (resume) {
-        Instructions::template Load<tile>(SumsOf<kPanels>(sums, tile), kSumStride);
+        Instructions::template Load<tile>(Base::template SumsOf<kPanels>(sums, tile), kSumStride);
       } else {
         Instructions::template Zero<tile>();
       }
@@ -110,32 +133,25 @@ class AmxLinear {
     const std::int64_t ahead_bytes = t.ahead_bytes / kBlockSteps;
     for (std::int64_t k = 0; k < inputs; k += kStepInputs) {
       ForEachTile<kHeights>([=]<int height>() {
-        Instructions::template Load<RowTile(height)>(x + height * kTileHeight * x_stride, x_stride);
+        Instructions::template Load<Base::RowTile(height)>(x + height * kTileHeight * x_stride,
+                                                           x_stride);
       });
       ForEachTile<kPanels>([=]<int panel>() {
-        constexpr int kWeights = WeightTile(panel);
-        const std::byte* const step = lines + panel * panel_bytes;
-        for (std::int64_t b = 0; b < ahead_bytes; b += kTileRowBytes)
-          __builtin_prefetch(ahead + panel * panel_bytes + b, 0, 2);
-        Instructions::template Load<kWeights>(step, kTileRowBytes);
+        constexpr int kWeights = Base::WeightTile(panel);
+        if (ahead_bytes > 0) Base::AskAhead(ahead + panel * panel_bytes, ahead_bytes);
+        Instructions::template Load<kWeights>(lines + panel * panel_bytes, kTileRowBytes);
         ForEachTile<kHeights>([]<int height>() {
-          AddProduct<SumTile<kPanels>(height, panel), RowTile(height), kWeights>();
+          AddProduct<Base::template SumTile<kPanels>(height, panel), Base::RowTile(height),
+                     kWeights>();
         });
       });
       x += kTileRowBytes;
       ahead += ahead_bytes;
-      lines += kStepBytes;
+      lines += Base::kTileBytes;
     }
     ForEachTile<kHeights * kPanels>([=]<int tile>() {
-      Instructions::template Store<tile>(SumsOf<kPanels>(sums, tile), kSumStride);
+      Instructions::template Store<tile>(Base::template SumsOf<kPanels>(sums, tile), kSumStride);
     });
-  }
-
-  // Where the sums of a tile begin in [rows][kPanels][16].
-  template <int kPanels>
-  static std::byte* SumsOf(std::byte* sums, int tile) {
-    return sums +
-           (std::int64_t{tile / kPanels} * kTileHeight * kPanels + tile % kPanels) * kTileRowBytes;
   }
 };
 

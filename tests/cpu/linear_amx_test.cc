@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The loops of the AMX kernels over emulated tiles (emulated_tiles.h), on every machine: int8 has
-// the bits of its formula, bf16 is near the sum in doubles, and no row or output sees another. On
+// the bits of its formula, int4 those of the portable kernels, bf16 is near the sum in doubles, and
+// no row or output sees another. On
 // machines with AMX the tests per level run the instructions too.
 #include "cpu/linear_amx.h"
 
@@ -22,7 +23,10 @@
 
 #include "cpu/cpu_testing.h"
 #include "cpu/emulated_tiles.h"
+#include "cpu/linear_int4_amx.h"
+#include "cpu/pack.h"
 #include "quant/format.h"
+#include "tensor/half.h"
 
 namespace codegen::cpu {
 namespace {
@@ -35,6 +39,43 @@ using ::testing::SizeIs;
 
 using Int8Tiles = AmxLinear<EmulatedTiles, Activations::kInt8>;
 using Bf16Tiles = AmxLinear<EmulatedTiles, Activations::kBf16>;
+
+// What AmxInt4Linear does in vectors, one number after the other.
+struct PlainLines {
+  static void Unpack(const std::byte* group, std::byte* lines) {
+    for (std::int64_t i = 0; i < kInt4GroupLines * kLineBytes; ++i) {
+      std::byte* const out = lines + i / kLineBytes * 2 * kLineBytes + i % kLineBytes;
+      out[0] = group[i] & std::byte{0x0F};
+      out[kLineBytes] = group[i] >> 4;
+    }
+  }
+
+  static void Scale(const Int4ScaleArgs& args) {
+    for (std::int64_t row = 0; row < args.rows; ++row) {
+      const float x_sum = Get<float>(args.x_sums + row * args.x_stride, 0);
+      for (std::int64_t o = 0; o < kLine; ++o) {
+        const float scale = tensor::FloatFromF16(Get<std::uint16_t>(args.scales, o));
+        const float minimum = tensor::FloatFromF16(Get<std::uint16_t>(args.scales, kLine + o));
+        const auto product =
+            static_cast<float>(Get<std::int32_t>(args.products + row * args.stride, o));
+        float sum = Get<float>(args.sums + row * args.stride, o);
+        sum += minimum * x_sum;
+        sum += product * scale;
+        std::memcpy(args.sums + row * args.stride + o * 4, &sum, sizeof(sum));
+      }
+    }
+  }
+
+ private:
+  template <class T>
+  static T Get(const std::byte* first, std::int64_t i) {
+    T value;
+    std::memcpy(&value, first + i * std::int64_t{sizeof(T)}, sizeof(T));
+    return value;
+  }
+};
+
+using Int4Tiles = AmxInt4Linear<EmulatedTiles, PlainLines>;
 
 // x and w of a product in the types that a kernel multiplies, on the best level of the machine.
 class Product {
@@ -161,7 +202,9 @@ class LinearAmx : public ::testing::Test {
     const Kernels& kernels = KernelsOf(BestLevel());
     int8_ = kernels.linear_int8_fast;
     bf16_ = kernels.linear_bf16_fast;
+    int4_ = kernels.linear_int4_fast;
     Int8Tiles::Take(int8_, 1);
+    Int4Tiles::Take(int4_, 1);
     Bf16Tiles::Take(bf16_, 1);
     EmulatedTiles::TakeConfigurations();
   }
@@ -180,9 +223,13 @@ class LinearAmx : public ::testing::Test {
     int8.ExpectInt8Formula(int8.Run(int8_));
     Product bf16 = Make(shape, WeightFormat::kBf16);
     bf16.ExpectNearBf16Sums(bf16.Run(bf16_));
+    Product int4 = Make(shape, WeightFormat::kInt4);
+    const LinearKernel& plain = KernelsOf(CpuFeatures::kPortable).linear_int4_fast;
+    EXPECT_EQ(int4.Run(int4_), int4.Run(plain, plain.slab_rows, shape.outputs)) << int4.Name();
   }
 
   LinearKernel int8_;
+  LinearKernel int4_;
   LinearKernel bf16_;
   std::mt19937 random_{20261122};
 };
