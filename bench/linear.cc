@@ -5,7 +5,7 @@
 // matrices of one layer at 32 to 512 rows (share of the measured peak of the instructions that the
 // format is multiplied with).
 //
-//   linear_bench --benchmark_filter=decode
+//   [CPU_FEATURES=avx512-vnni] linear_bench --benchmark_filter=decode
 #include <absl/status/statusor.h>
 #include <benchmark/benchmark.h>
 
@@ -24,8 +24,8 @@
 #include "codegen/options.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/cpu_device.h"
-#include "cpu/isa.h"
 #include "cpu/machine.h"
+#include "program.h"
 
 namespace codegen::cpu {
 namespace {
@@ -37,20 +37,20 @@ constexpr int kLayers = 20;
 
 struct Machine {
   std::unique_ptr<base::ThreadPool> pool = *base::ThreadPool::Create(base::UsableCores());
-  CpuDevice device{*pool, {.precision = ComputePrecision::kFast}};
+  CpuDevice device{*pool, {.level = Level(), .precision = ComputePrecision::kFast}};
   CpuBackend backend{device};
 
   // Of the instructions that a format is multiplied with.
   double MeasurePeak(WeightFormat format) {
     switch (device.KernelFor(format).activations) {
       case cpu::Activations::kInt8:
-        return MeasureInt8Peak(*pool, BestLevel());
+        return MeasureInt8Peak(*pool, Level());
       case cpu::Activations::kBf16:
-        return MeasureBf16Peak(*pool, BestLevel());
+        return MeasureBf16Peak(*pool, Level());
       case cpu::Activations::kF32:
         break;
     }
-    return MeasureF32Peak(*pool, BestLevel());
+    return MeasureF32Peak(*pool, Level());
   }
 
   Tensor MakeTensor(std::int64_t rows, std::int64_t columns) {
@@ -126,13 +126,13 @@ void Decode(benchmark::State& state) {
   const Weight head = machine.MakeWeight(kVocabulary, kWidth, FormatOf(state));
   Buffers buffers(machine, state.range(1));
   Tensor logits = machine.MakeTensor(state.range(1), kVocabulary);
-  const double before = MeasureReadBandwidth(*machine.pool, BestLevel());
+  const double before = MeasureReadBandwidth(*machine.pool, Level());
   for (auto _ : state) {
     for (const Layer& layer : layers) buffers.Run(machine, layer);
     machine.backend.Linear(buffers.y, head, backend::Then::kStore, logits);
   }
   Report(state, "GB/s", static_cast<double>(kLayers * layers[0].bytes() + head.panels.size()),
-         before, MeasureReadBandwidth(*machine.pool, BestLevel()));
+         before, MeasureReadBandwidth(*machine.pool, Level()));
 }
 
 void Prefill(benchmark::State& state) {

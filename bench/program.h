@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What benchmarks with a main of their own share: they end at the first failure.
+// What benchmarks share: they end at the first failure.
 #ifndef CODEGEN_BENCH_PROGRAM_H_
 #define CODEGEN_BENCH_PROGRAM_H_
 
@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "codegen/options.h"
+#include "cpu/isa.h"
 
 namespace codegen {
 
@@ -36,6 +37,18 @@ inline WeightFormat FormatNamed(std::string_view name) {
     if (name == WeightFormatName(format)) return format;
   }
   fmt::print(stderr, "unknown weights: {}\n", name);
+  std::exit(2);
+}
+
+// The level of instructions that the environment variable CPU_FEATURES names, as --cpu-features
+// does; without it the best.
+inline CpuFeatures Level() {
+  const char* const name = std::getenv("CPU_FEATURES");
+  if (name == nullptr) return cpu::BestLevel();
+  for (const CpuFeatures level : cpu::SupportedLevels()) {
+    if (CpuFeaturesName(level) == std::string_view(name)) return level;
+  }
+  fmt::print(stderr, "this machine has no CPU_FEATURES={}\n", name);
   std::exit(2);
 }
 

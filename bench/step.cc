@@ -3,8 +3,9 @@
 // Where the time of a step goes: a prompt and a decode, operation by operation, each beside what
 // the machine can do.
 //
-//   step_bench CONFIG.json FORMAT [PROMPT_TOKENS [BATCH]]      e.g. shapes/codegen1-350M.json int8
-//   512 1
+//   [CPU_FEATURES=avx512-vnni] step_bench CONFIG.json FORMAT [PROMPT_TOKENS [BATCH]]
+//
+//   step_bench shapes/codegen1-350M.json int8 512 1
 //
 // Random weights of the shape in CONFIG.json, kFast. Prints calls, milliseconds and share of the
 // time per operation, and for products and attention the operations per second.
@@ -28,7 +29,6 @@
 #include "base/thread_pool.h"
 #include "base/usable_cpus.h"
 #include "cpu/cpu_backend.h"
-#include "cpu/isa.h"
 #include "cpu/machine.h"
 #include "model/decoder.h"
 #include "model/loader.h"
@@ -123,11 +123,12 @@ absl::Status Main(const std::string& config_file, Work work) {
   CODEGEN_ASSIGN_OR_RETURN(work.config, model::ReadModelConfig(config_file, 0));
   CODEGEN_ASSIGN_OR_RETURN(const std::unique_ptr<base::ThreadPool> pool,
                            base::ThreadPool::Create(base::UsableCores()));
-  const cpu::MachineSpeed speed = cpu::MeasureMachine(*pool, cpu::BestLevel());
+  const cpu::MachineSpeed speed = cpu::MeasureMachine(*pool, Level());
   fmt::print("{} threads, {}: reads {:.1f} GB/s, f32 {:.0f}, bf16 {:.0f}, int8 {:.0f} Gop/s\n",
              speed.threads, CpuFeaturesName(speed.level), speed.read_gb_s, speed.f32_gflops,
              speed.bf16_gflops, speed.int8_gops);
-  cpu::CpuDevice device(*pool, {.precision = ComputePrecision::kFast, .kv = KvFormat::kBf16});
+  cpu::CpuDevice device(
+      *pool, {.level = Level(), .precision = ComputePrecision::kFast, .kv = KvFormat::kBf16});
   const bool llama = work.config.architecture == model::Architecture::kLlama;
   return llama ? Run<model::LlamaLayerOf<cpu::CpuDevice>>(device, work)
                : Run<model::CodeGenLayerOf<cpu::CpuDevice>>(device, work);

@@ -50,13 +50,16 @@ void NarrowToInt8(const float* x, std::int64_t columns, const NarrowRow& row) {
   const bool zero = largest < quant::kLeastInt8;
   *row.scale = !finite ? std::numeric_limits<float>::quiet_NaN() : zero ? 0.0F : largest / 127.0F;
   const V factor = hn::Set(F(), finite && !zero ? 127.0F / largest : 0.0F);
+  // So large that the last bit of its sum with a number of less than 2^22 is worth 1.
+  const V rounder = hn::Set(F(), 0x1.8p23F);
   std::int32_t total = 0;
   static_assert(quant::kInt4Group % kPadding == 0 || kPadding % quant::kInt4Group == 0);
   for (std::int64_t first = 0; first < columns; first += quant::kInt4Group) {
     auto sum = hn::Zero(i);
     for (std::int64_t k = first; k < first + quant::kInt4Group; k += kLanes) {
       const V value = finite ? LoadInside(x, k, columns) : hn::Zero(F());
-      const auto q = hn::NearestInt(hn::Mul(value, factor));
+      const V rounded = hn::Add(hn::Mul(value, factor), rounder);
+      const auto q = hn::Sub(hn::BitCast(i, rounded), hn::BitCast(i, rounder));
       sum = hn::Add(sum, q);
       hn::Store(hn::DemoteTo(bytes, q), bytes, out + k);
     }
