@@ -360,6 +360,8 @@ void CudaBackend::Sample(const Tensor& x, std::span<const backend::Sampling> sam
   const auto put = [&](const LinearRows& rows) -> absl::Status {
     CODEGEN_RETURN_IF_ERROR(Check(cuda::Sample({.logits = x.as<float>(),
                                                 .sampling = arrays_.device().sampling,
+                                                .changes = arrays_.device().changes,
+                                                .unchanged = scratch_.unchanged(),
                                                 .tokens = scratch_.sampled(),
                                                 .rows = rows.count,
                                                 .row_capacity = rows.capacity,

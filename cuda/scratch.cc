@@ -28,6 +28,8 @@ absl::StatusOr<Scratch> Scratch::Create(const backend::StepLimits& limits, Memor
   CODEGEN_ASSIGN_OR_RETURN(scratch.ready_, make(rows * heads, std::uint32_t{}));
   CODEGEN_ASSIGN_OR_RETURN(scratch.sums_, make(splits * width, float{}));
   CODEGEN_ASSIGN_OR_RETURN(scratch.states_, make(splits * heads, float2{}));
+  CODEGEN_ASSIGN_OR_RETURN(scratch.unchanged_,
+                           make(logit_rows * StepArrays::ChangesPerRow(limits), float{}));
   CODEGEN_ASSIGN_OR_RETURN(scratch.sampled_, make(logit_rows, backend::SampledToken{}));
   CODEGEN_ASSIGN_OR_RETURN(
       scratch.sampled_on_host_,

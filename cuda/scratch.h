@@ -41,6 +41,9 @@ class Scratch {
   // The most splits of a head in a step.
   int split_capacity() const { return split_capacity_; }
 
+  // For each of a step's changes of logits, what stood there before.
+  float* unchanged() const { return unchanged_.as<float>(); }
+
   // Sampled tokens, where the device writes them and where it copies them to.
   backend::SampledToken* sampled() const { return sampled_.as<backend::SampledToken>(); }
   std::span<backend::SampledToken> sampled_on_host() const {
@@ -55,6 +58,7 @@ class Scratch {
   DeviceBuffer queries_;  // [rows, heads, dim]
   DeviceBuffer splits_, count_, ready_;
   DeviceBuffer sums_, states_;
+  DeviceBuffer unchanged_;
   DeviceBuffer sampled_;
   PinnedBuffer sampled_on_host_;
 };

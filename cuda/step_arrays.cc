@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "codegen/options.h"
 #include "cuda/check.h"
 #include "cuda/gemm.h"
 
@@ -38,11 +39,16 @@ StepPointers LayOut(std::byte* base, const backend::StepLimits& limits) {
   take(p.prefill, rows);
   take(p.sampling, logit_rows);
   take(p.pages, rows * PagesOfContext(limits));
+  take(p.changes, logit_rows * StepArrays::ChangesPerRow(limits));
   p.bytes = used;
   return p;
 }
 
 }  // namespace
+
+std::int64_t StepArrays::ChangesPerRow(const backend::StepLimits& limits) {
+  return limits.context + Limits::logit_biases;
+}
 
 std::int64_t StepArrays::Capacity(std::int64_t rows) { return rows == 0 ? 0 : RowBucket(rows); }
 
@@ -115,7 +121,15 @@ void StepArrays::SetLogitRows(std::span<const std::int32_t> logit_rows) {
 
 void StepArrays::SetSampling(std::span<const backend::Sampling> sampling) {
   CODEGEN_DCHECK(static_cast<std::int64_t>(sampling.size()) <= Capacity(limits_.logit_rows));
-  std::ranges::copy(sampling, host_pointers_.sampling);
+  changes_ = 0;
+  for (std::size_t i = 0; i < sampling.size(); ++i) {
+    const std::span<const backend::LogitChange> changes = sampling[i].changes;
+    CODEGEN_DCHECK(static_cast<std::int64_t>(changes.size()) <= ChangesPerRow(limits_));
+    std::ranges::copy(changes, host_pointers_.changes + changes_);
+    host_pointers_.sampling[i] = sampling[i];
+    host_pointers_.sampling[i].changes = {device_pointers_.changes + changes_, changes.size()};
+    changes_ += changes.size();
+  }
 }
 
 void StepArrays::SetCount(RowCount count, std::int64_t rows) {
@@ -131,10 +145,15 @@ void StepArrays::SetCount(RowCount count, std::int64_t rows) {
 
 absl::Status StepArrays::CopyIn(const Stream& stream) const {
   const auto* const end = reinterpret_cast<const std::byte*>(host_pointers_.pages + pages_);
-  return Check(
+  CODEGEN_RETURN_IF_ERROR(Check(
       cudaMemcpyAsync(device_.data(), host_.data(), static_cast<std::size_t>(end - host_.data()),
                       cudaMemcpyHostToDevice, stream.get()),
-      "copying the arrays of a step to the GPU");
+      "copying the arrays of a step to the GPU"));
+  if (changes_ == 0) return absl::OkStatus();
+  return Check(cudaMemcpyAsync(device_pointers_.changes, host_pointers_.changes,
+                               changes_ * sizeof(backend::LogitChange), cudaMemcpyHostToDevice,
+                               stream.get()),
+               "copying penalties and biases to the GPU");
 }
 
 }  // namespace codegen::cuda

@@ -4,8 +4,8 @@
 // everything from here, so that a captured graph replays as it is.
 //
 // The host fills the same block in pinned memory, and one copy brings it over, as far as it is
-// used: the list of pages, the one that is long and mostly empty, comes last. The pinned block is
-// the host's again when the step is done.
+// used: the list of pages, which is long and mostly empty, comes last. Where logits are changed a
+// second copy brings how. The pinned block is the host's again when the step is done.
 #ifndef CODEGEN_CUDA_STEP_ARRAYS_H_
 #define CODEGEN_CUDA_STEP_ARRAYS_H_
 
@@ -40,8 +40,9 @@ struct StepPointers {
   std::int32_t* logit_rows;       // [logit row capacity]
   RowGroup* decode;               // [row capacity]
   RowGroup* prefill;              // [row capacity]
-  backend::Sampling* sampling;    // [logit row capacity]
+  backend::Sampling* sampling;    // [logit row capacity], their changes among those below
   std::int32_t* pages;            // [page capacity]
+  backend::LogitChange* changes;  // [logit row capacity, ChangesPerRow]
   std::size_t bytes;              // of the block
 };
 
@@ -80,6 +81,9 @@ class StepArrays {
     return count == RowCount::kRows ? device_pointers_.rows : device_pointers_.logit_row_count;
   }
 
+  // The most logits that change in a row: of tokens of the context, and of those with a bias.
+  static std::int64_t ChangesPerRow(const backend::StepLimits& limits);
+
   // Buckets of rows are as large as this.
   static std::int64_t Capacity(std::int64_t rows);
 
@@ -94,7 +98,8 @@ class StepArrays {
   StepPointers host_pointers_;
   StepPointers device_pointers_;
   StepShape shape_;
-  std::size_t pages_ = 0;  // in use
+  std::size_t pages_ = 0;    // in use
+  std::size_t changes_ = 0;  // the same
 };
 
 }  // namespace codegen::cuda

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <span>
 
 #include "backend/weight.h"
 #include "cuda/device/reduce.cuh"
@@ -12,6 +13,7 @@
 namespace codegen::cuda {
 namespace {
 
+using backend::LogitChange;
 using backend::SampledToken;
 using backend::Sampling;
 
@@ -265,6 +267,30 @@ __device__ int Draw(Logits row, const Sampling& sampling, float largest) {
   return FindId(row, drawn.key, drawn.ties);
 }
 
+// What backend::Sampling says of logits before all else: the bits of the CPU, so not fused.
+__device__ float Changed(float logit, LogitChange change) {
+  const float scaled =
+      logit > 0 ? __fdiv_rn(logit, change.divisor) : __fmul_rn(logit, change.divisor);
+  return __fadd_rn(scaled, change.bias);
+}
+
+// Makes the changes in a row; `unchanged` is what stood there.
+__device__ void Change(float* row, std::span<const LogitChange> changes, float* unchanged) {
+  for (int i = Thread(); i < static_cast<int>(changes.size()); i += Threads()) {
+    float& logit = row[changes[i].id];
+    unchanged[i] = logit;
+    logit = Changed(logit, changes[i]);
+  }
+  __syncthreads();
+}
+
+__device__ void Undo(float* row, std::span<const LogitChange> changes, const float* unchanged) {
+  __syncthreads();  // all have read the row
+  for (int i = Thread(); i < static_cast<int>(changes.size()); i += Threads())
+    row[changes[i].id] = unchanged[i];
+  __syncthreads();
+}
+
 // log softmax(row)[id], of use to thread 0.
 __device__ float LogProbability(Logits row, int id, float largest) {
   const std::uint64_t total = WeightAbove(row, 0, {largest, 1.0F});
@@ -277,14 +303,24 @@ __global__ void __launch_bounds__(kSampleThreads) SampleKernel(SampleArgs args) 
   const auto row = static_cast<std::ptrdiff_t>(blockIdx.x);
   if (row >= *args.rows) return;
   const Sampling sampling = args.sampling[row];
-  const Logits logits{args.logits + row * args.columns, sampling.vocabulary};
+  float* const data = args.logits + row * args.columns;
+  const Logits logits{data, sampling.vocabulary};
+  const std::span<const LogitChange> changes = sampling.changes;
+  float* const unchanged =
+      changes.empty() ? nullptr : args.unchanged + (changes.data() - args.changes);
+
+  if (!changes.empty()) Change(data, changes, unchanged);
   const Largest largest = FindLargest(logits);
   SampledToken token;
   if (largest.id >= 0) {
     token.id = sampling.temperature >= backend::kGreedyTemperature
                    ? Draw(logits, sampling, largest.logit)
                    : largest.id;
-    if (sampling.logprob) token.logprob = LogProbability(logits, token.id, largest.logit);
+  }
+  if (!changes.empty()) Undo(data, changes, unchanged);
+  if (token.id >= 0 && sampling.logprob) {
+    const float most = changes.empty() ? largest.logit : FindLargest(logits).logit;
+    token.logprob = LogProbability(logits, token.id, most);
   }
   if (Thread() == 0) args.tokens[row] = token;
 }

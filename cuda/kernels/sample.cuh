@@ -3,7 +3,7 @@
 // Sample: tokens[i] drawn from softmax(logits[i]) as sampling[i] says: the token that
 // backend/sampling.h defines, to the last bit of the comparison that decides it.
 //
-//   logits [rows, columns] f32
+//   logits [rows, columns] f32, afterwards as before
 //   sampling [rows] backend::Sampling
 //   tokens [rows] backend::SampledToken
 //
@@ -27,8 +27,11 @@
 // weights, probability, id), greedy 2 times: 4 columns bytes from memory, the rest from the
 // second-level cache. A flat row, whose prefix ends beyond the list, is read 16 times per search.
 //
-// A new rule that leaves a prefix is one more search or comparison in Draw; one that changes logits
-// (penalties, bias) is a kernel before this one.
+// Changes of logits (penalties, bias) are made in the row itself before all that and undone before
+// the log-probability is taken; of ids that are few and distinct, each thread takes some. One that
+// reads the row 4 times reads it once more for the largest unchanged logit, if that is asked for.
+//
+// A new rule that leaves a prefix is one more search or comparison in Draw.
 #ifndef CODEGEN_CUDA_KERNELS_SAMPLE_CUH_
 #define CODEGEN_CUDA_KERNELS_SAMPLE_CUH_
 
@@ -42,11 +45,13 @@ namespace codegen::cuda {
 
 // Pointers are to memory of the device.
 struct SampleArgs {
-  const float* logits;
-  const backend::Sampling* sampling;  // [row_capacity]; vocabulary in [1, columns]
-  backend::SampledToken* tokens;      // [row_capacity]
-  const std::int32_t* rows;           // how many there are
-  int row_capacity;                   // how many there can be
+  float* logits;
+  const backend::Sampling* sampling;    // [row_capacity]; vocabulary in [1, columns]
+  const backend::LogitChange* changes;  // where those of all rows lie
+  float* unchanged;                     // [changes]
+  backend::SampledToken* tokens;        // [row_capacity]
+  const std::int32_t* rows;             // how many there are
+  int row_capacity;                     // how many there can be
   int columns;
 };
 

@@ -93,8 +93,9 @@ there is by then.
   tokens_per_s counts the tokens after the first, over decode_s. With --logprobs there are
   "logprobs" too, unless no token was drawn: the natural logarithm of the probability of each.
 --json-lines reads {"id"?, "prompt" | "prompt_ids", "max_new_tokens"?, "temperature"?,
-  "top_k"?, "top_p"?, "min_p"?, "seed"?, "stop"?, "ignore_eos"?, "logprobs"?, "special"?,
-  "deadline_ms"?} from each line and prints the same with the "id", or
+  "top_k"?, "top_p"?, "min_p"?, "repetition_penalty"?, "frequency_penalty"?,
+  "presence_penalty"?, "logit_bias"? (e.g. {"198": -100}), "seed"?, "stop"?, "ignore_eos"?,
+  "logprobs"?, "special"?, "deadline_ms"?} from each line and prints the same with the "id", or
   {"id"?, "error": {"code", "message"}}; what a line leaves out is as the flags say. A
   deadline counts from when its line is read.
 --json-lines --concurrency N completes up to N lines together, which takes far less time

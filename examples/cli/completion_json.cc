@@ -28,6 +28,10 @@ void ReadSampling(Fields& fields, codegen::Request& request) {
   fields.Read("top_k", request.top_k);
   fields.Read("top_p", request.top_p);
   fields.Read("min_p", request.min_p);
+  fields.Read("repetition_penalty", request.repetition_penalty);
+  fields.Read("frequency_penalty", request.frequency_penalty);
+  fields.Read("presence_penalty", request.presence_penalty);
+  fields.Read("logit_bias", request.logit_bias);
   fields.Read("seed", request.seed);
 }
 

@@ -21,6 +21,23 @@ bool SetTokenIds(std::string_view value, Flags& flags) {
   return flags.token_ids && !flags.token_ids->empty();
 }
 
+// "ID:BIAS,ID:BIAS,..."
+bool SetBiases(std::string_view value, Flags& flags) {
+  std::vector<codegen::TokenBias>& biases = flags.request.logit_bias;
+  for (bool more = true; more;) {
+    const std::size_t end = std::min(value.find(','), value.size());
+    const std::string_view one = value.substr(0, end);
+    const std::size_t colon = std::min(one.find(':'), one.size());
+    auto& [token, bias] = biases.emplace_back();
+    if (!ParseNumber(one.substr(0, colon), 0, kMaxInt, token)) return false;
+    if (!one.substr(colon).starts_with(':')) return false;
+    if (!ParseNumber(one.substr(colon + 1), -100.0F, 100.0F, bias)) return false;
+    more = end < value.size();
+    if (more) value.remove_prefix(end + 1);
+  }
+  return true;
+}
+
 bool SetText(std::string_view value, Flags& flags) {
   flags.text = value;
   return true;
@@ -205,6 +222,22 @@ constexpr Flag kCompletionFlags[] = {
      [](std::string_view value, Flags& flags) {
        return ParseNumber(value, 0.0F, 1.0F, flags.request.min_p);
      }},
+    {"repetition-penalty", "P", "a number in [0.01, 100]",
+     "divide the logits of tokens of the prompt and so far by P; 1",
+     [](std::string_view value, Flags& flags) {
+       return ParseNumber(value, 0.01F, 100.0F, flags.request.repetition_penalty);
+     }},
+    {"frequency-penalty", "P", "a number in [-2, 2]",
+     "take P off the logit of a token for each time that it came; 0",
+     [](std::string_view value, Flags& flags) {
+       return ParseNumber(value, -2.0F, 2.0F, flags.request.frequency_penalty);
+     }},
+    {"presence-penalty", "P", "a number in [-2, 2]", "take P off the logits of tokens that came; 0",
+     [](std::string_view value, Flags& flags) {
+       return ParseNumber(value, -2.0F, 2.0F, flags.request.presence_penalty);
+     }},
+    {"logit-bias", "ID:B,..", "token ids with numbers in [-100, 100], e.g. 198:-100,11:2.5",
+     "add B to the logit of a token; -100 forbids it", SetBiases},
     {"seed", "N", "a whole number of at least 0", "of the random numbers; 0",
      [](std::string_view value, Flags& flags) {
        return ParseNumber(value, std::uint64_t{0}, std::numeric_limits<std::uint64_t>::max(),

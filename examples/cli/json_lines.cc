@@ -10,6 +10,8 @@
 #include <optional>
 #include <utility>
 
+#include "flag_values.h"
+
 namespace cli {
 namespace {
 
@@ -62,6 +64,17 @@ bool Convert(const Json& json, std::vector<std::string>& value) {
   if (!json.is_string()) return Convert<std::string>(json, value);
   value = {json.get<std::string>()};
   return true;
+}
+
+// An object of token ids, as keys of JSON are strings.
+bool Convert(const Json& json, std::vector<codegen::TokenBias>& value) {
+  value.clear();
+  if (!json.is_object()) return false;
+  return std::ranges::all_of(json.items(), [&value](const auto& item) {
+    auto& [token, bias] = value.emplace_back();
+    return ParseNumber(item.key(), 0, std::numeric_limits<int>::max(), token) &&
+           Convert(item.value(), bias);
+  });
 }
 
 absl::StatusOr<Json> Parse(const std::string& line) {
@@ -123,6 +136,10 @@ void Fields::Read(const char* key, std::vector<codegen::TokenId>& value) {
 }
 void Fields::Read(const char* key, std::vector<std::string>& value) {
   ReadAs(key, "a string or an array of strings", value);
+}
+
+void Fields::Read(const char* key, std::vector<codegen::TokenBias>& value) {
+  ReadAs(key, "an object of token ids and numbers", value);
 }
 
 void Fields::Refuse(const char* key, const char* reason) {

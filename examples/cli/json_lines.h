@@ -40,6 +40,7 @@ class Fields {
   void Read(const char* key, std::uint64_t& value);
   void Read(const char* key, std::vector<codegen::TokenId>& value);
   void Read(const char* key, std::vector<std::string>& value);
+  void Read(const char* key, std::vector<codegen::TokenBias>& value);
 
   // Makes an error of it if the request has `key`, and says why.
   void Refuse(const char* key, const char* reason);

@@ -300,6 +300,7 @@ struct Limits {
   static constexpr int stop_strings = 64;
   static constexpr int stop_string_bytes = 1024;
   static constexpr int stop_tokens = 1024;
+  static constexpr int logit_biases = 512;
   static constexpr int samples = 16;
   static constexpr int priority = 100;
   static constexpr int cache_salt_bytes = 256;

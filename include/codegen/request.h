@@ -29,6 +29,13 @@ using TokenId = std::int32_t;
 // the tokens that stand for runs of spaces and tabs are ordinary text and always used.
 enum class AllowSpecial { kNo, kYes };
 
+// What is added to the logit of a token, wherever it may come: in [-100, 100]. -100 as good as
+// forbids it, 100 as good as demands it.
+struct TokenBias {
+  TokenId token = 0;
+  float bias = 0.0F;
+};
+
 // When a completion ends before `max_new_tokens`.
 struct Stop {
   // Ends before the first occurrence of any of these, wherever token boundaries fall. No part of a
@@ -67,6 +74,18 @@ struct Request {
   // Keep the tokens that are at least min_p times as probable as the most likely one; in [0, 1], 0
   // keeps all.
   float min_p = 0.0F;
+  // Before that, the logit l of each token becomes, in this order:
+  // - l / p, or l p where l is negative, if the prompt or the completion holds the token; p is
+  //   repetition_penalty (Keskar et al., 2019, as in transformers), in [0.01, 100]; 1: none;
+  // - l - frequency_penalty c - presence_penalty, if the completion holds it c > 0 times (as in
+  //   OpenAI's API), each in [-2, 2];
+  // - l + its bias. At most Limits::logit_biases, each of another token.
+  // Greedy takes the most likely of what results.
+  float repetition_penalty = 1.0F;
+  float frequency_penalty = 0.0F;
+  float presence_penalty = 0.0F;
+  std::vector<TokenBias> logit_bias = {};
+
   // Random numbers depend on (seed, position) alone: the same request gives the same tokens,
   // whatever runs beside it (on a GPU with LoadOptions::deterministic).
   std::uint64_t seed = 0;
@@ -153,8 +172,8 @@ struct Sample {
   // Every token sampled, without the stop token or end-of-text that ended it.
   std::vector<TokenId> token_ids = {};
   // With Request::logprobs, one for each of token_ids: the natural logarithm of its probability,
-  // before temperature, top_k, top_p and min_p, among the tokenizer's tokens (a Score is among all
-  // rows of the embedding, which may be more). Else empty.
+  // before penalties, bias, temperature, top_k, top_p and min_p, among the tokenizer's tokens (a
+  // Score is among all rows of the embedding, which may be more). Else empty.
   std::vector<float> logprobs = {};
   FinishReason finish_reason = FinishReason::kLength;
 };

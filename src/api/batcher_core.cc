@@ -243,6 +243,7 @@ absl::StatusOr<runtime::Job> BatcherCore::MakeJob(Request& request) const {
   Time done_by = request.done_by;
   if (done_by == Time::max() && options_.default_timeout.count() > 0)
     done_by = arrival + options_.default_timeout;
+  sample::Penalties penalties(request, prompt, state.sampled_vocabulary);
   return runtime::Job{
       .prompt = std::move(prompt),
       .new_tokens = room,
@@ -254,6 +255,7 @@ absl::StatusOr<runtime::Job> BatcherCore::MakeJob(Request& request) const {
                    .seed = request.seed,
                    .vocabulary = state.sampled_vocabulary,
                    .logprob = request.logprobs},
+      .penalties = std::move(penalties),
       .stop_tokens = request.stop.tokens,
       .end_of_text = request.stop.ignore_eos ? std::vector<TokenId>() : state.end_of_text,
       .priority = request.priority,

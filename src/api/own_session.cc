@@ -11,6 +11,7 @@
 #include "api/model_state.h"
 #include "api/session_impl.h"
 #include "base/check.h"
+#include "sample/penalties.h"
 
 namespace codegen::api {
 namespace {
@@ -123,7 +124,8 @@ class OwnSession final : public SessionImpl {
          .seed = request.seed,
          .position = static_cast<std::int32_t>(cached_.size() + tokens.size()),
          .vocabulary = state_.sampled_vocabulary,
-         .logprob = request.logprobs}};
+         .logprob = request.logprobs,
+         .changes = penalties_.changes()}};
     backend::SampledToken sampled[1];
     CODEGEN_RETURN_IF_ERROR(Step(tokens, last, {.sampling = sampling, .tokens = sampled}));
     if (sampled[0].id >= 0) return sampled[0];
@@ -157,6 +159,7 @@ class OwnSession final : public SessionImpl {
     completion.usage.prompt_tokens = static_cast<int>(prompt.size());
     const int room = std::min(request.max_new_tokens, context() - static_cast<int>(prompt.size()));
     if (room == 0) return completion;
+    penalties_ = sample::Penalties(request, prompt, state_.sampled_vocabulary);
     completion.usage.cached_prompt_tokens = static_cast<int>(ReusePrefix(prompt));
     CODEGEN_ASSIGN_OR_RETURN(const std::size_t left,
                              Prefill(prompt, std::min(request.first_token_by, request.done_by)));
@@ -189,6 +192,7 @@ class OwnSession final : public SessionImpl {
       if (!request.stop.ignore_eos && Contains(state_.end_of_text, token))
         return FinishReason::kEos;
       completion.token_ids.push_back(token);
+      penalties_.Take(token);
       if (request.logprobs) completion.logprobs.push_back(sampled.logprob);
       CODEGEN_ASSIGN_OR_RETURN(const bool stopped, output.Add(token));
       if (stopped) return FinishReason::kStop;
@@ -236,6 +240,7 @@ class OwnSession final : public SessionImpl {
   // Used by whoever holds the Turn.
   std::unique_ptr<model::Executor> executor_;
   std::vector<TokenId> cached_;  // the tokens whose keys and values the executor holds
+  sample::Penalties penalties_;  // of the completion under way
 
   std::atomic<int> cached_count_ = 0;  // its size, for any thread
 };

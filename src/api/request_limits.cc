@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -15,6 +16,10 @@ namespace codegen::api {
 namespace {
 
 constexpr float kLargestTemperature = 100.0F;
+constexpr float kLeastRepetition = 0.01F;
+constexpr float kLargestRepetition = 100.0F;
+constexpr float kLargestPenalty = 2.0F;
+constexpr float kLargestBias = 100.0F;
 
 template <class... Args>
 absl::Status Invalid(fmt::format_string<Args...> format, Args&&... args) {
@@ -43,6 +48,44 @@ absl::Status CheckSampling(const Request& request) {
     return Invalid("top_p is {}, must be above 0 and at most 1", request.top_p);
   if (!(request.min_p >= 0 && request.min_p <= 1))
     return Invalid("min_p is {}, allowed 0 to 1", request.min_p);
+  return absl::OkStatus();
+}
+
+absl::Status CheckBias(const std::vector<TokenBias>& biases, int vocabulary) {
+  if (biases.size() > Limits::logit_biases) {
+    return Invalid("logit_bias has {} entries, limit {}", biases.size(), Limits::logit_biases);
+  }
+  std::set<TokenId> seen;
+  for (std::size_t i = 0; i < biases.size(); ++i) {
+    const auto& [token, bias] = biases[i];
+    if (token < 0 || token >= vocabulary) {
+      return Invalid("logit_bias[{}].token is {}, the model has ids 0 to {}", i, token,
+                     vocabulary - 1);
+    }
+    if (!(std::abs(bias) <= kLargestBias)) {
+      return Invalid("logit_bias[{}].bias is {}, allowed {} to {}", i, bias, -kLargestBias,
+                     kLargestBias);
+    }
+    if (!seen.insert(token).second)
+      return Invalid("logit_bias[{}].token is {}, which has a bias already", i, token);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckPenalties(const Request& request) {
+  if (!(request.repetition_penalty >= kLeastRepetition &&
+        request.repetition_penalty <= kLargestRepetition)) {
+    return Invalid("repetition_penalty is {}, allowed {} to {}", request.repetition_penalty,
+                   kLeastRepetition, kLargestRepetition);
+  }
+  if (!(std::abs(request.frequency_penalty) <= kLargestPenalty)) {
+    return Invalid("frequency_penalty is {}, allowed {} to {}", request.frequency_penalty,
+                   -kLargestPenalty, kLargestPenalty);
+  }
+  if (!(std::abs(request.presence_penalty) <= kLargestPenalty)) {
+    return Invalid("presence_penalty is {}, allowed {} to {}", request.presence_penalty,
+                   -kLargestPenalty, kLargestPenalty);
+  }
   return absl::OkStatus();
 }
 
@@ -98,6 +141,8 @@ absl::Status CheckTokenIds(std::span<const TokenId> ids, const char* field, int 
 absl::Status CheckRequest(const Request& request, int vocabulary) {
   CODEGEN_RETURN_IF_ERROR(CheckPrompt(request));
   CODEGEN_RETURN_IF_ERROR(CheckSampling(request));
+  CODEGEN_RETURN_IF_ERROR(CheckPenalties(request));
+  CODEGEN_RETURN_IF_ERROR(CheckBias(request.logit_bias, vocabulary));
   CODEGEN_RETURN_IF_ERROR(CheckServing(request));
   CODEGEN_RETURN_IF_ERROR(CheckStopStrings(request.stop.strings));
   CODEGEN_RETURN_IF_ERROR(CheckStopTokens(request.stop.tokens, vocabulary));

@@ -92,6 +92,14 @@ absl::Status CheckSamplingRow(const Sampling& sampling, std::size_t row, std::in
     return error(fmt::format("min_p {}, expected in [0, 1]", sampling.min_p));
   if (sampling.vocabulary < 1 || sampling.vocabulary > width)
     return error(fmt::format("vocabulary {}, expected in [1, {}]", sampling.vocabulary, width));
+  for (const LogitChange& change : sampling.changes) {
+    if (change.id < 0 || change.id >= sampling.vocabulary)
+      return error(
+          fmt::format("change of id {}, expected in [0, {})", change.id, sampling.vocabulary));
+    if (!(change.divisor > 0) || !std::isfinite(change.divisor) || !std::isfinite(change.bias))
+      return error(fmt::format("change of id {} by {} and {}, expected finite, the first > 0",
+                               change.id, change.divisor, change.bias));
+  }
   return absl::OkStatus();
 }
 

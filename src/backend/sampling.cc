@@ -159,6 +159,23 @@ TokenId Draw(Candidates candidates, const Sampling& sampling) {
   return candidates.all.back().id;
 }
 
+// The id drawn from a row of the vocabulary, or -1 as in SampledToken.
+TokenId DrawFrom(std::span<const float> row, const Sampling& sampling) {
+  const TokenId largest = Largest(row);
+  if (largest < 0 || sampling.temperature < kGreedyTemperature) return largest;
+  return Draw(MakeCandidates(row, row[static_cast<std::size_t>(largest)], sampling.temperature),
+              sampling);
+}
+
+std::vector<float> Changed(std::span<const float> row, std::span<const LogitChange> changes) {
+  std::vector<float> changed(row.begin(), row.end());
+  for (const LogitChange& change : changes) {
+    float& logit = changed[static_cast<std::size_t>(change.id)];
+    logit = (logit > 0 ? logit / change.divisor : logit * change.divisor) + change.bias;
+  }
+  return changed;
+}
+
 }  // namespace
 
 SampledToken SampleRow(std::span<const float> logits, const Sampling& sampling) {
@@ -167,11 +184,9 @@ SampledToken SampleRow(std::span<const float> logits, const Sampling& sampling) 
   CODEGEN_DCHECK(sampling.top_k >= 0);
   CODEGEN_DCHECK(sampling.min_p >= 0 && sampling.min_p <= 1);
   const std::span<const float> row = logits.first(static_cast<std::size_t>(sampling.vocabulary));
-  TokenId id = Largest(row);
+  const TokenId id = sampling.changes.empty() ? DrawFrom(row, sampling)
+                                              : DrawFrom(Changed(row, sampling.changes), sampling);
   if (id < 0) return {};
-  if (sampling.temperature >= kGreedyTemperature)
-    id = Draw(MakeCandidates(row, row[static_cast<std::size_t>(id)], sampling.temperature),
-              sampling);
   return {.id = id, .logprob = sampling.logprob ? LogProbability(row, id) : 0};
 }
 

@@ -3,15 +3,15 @@
 // Drawing a token from a row of logits: the definition, and the implementation for logits in host
 // memory.
 //
-// Logits of ids at or beyond `vocabulary` take no part (embeddings have more rows than the
-// tokenizer has tokens, and a padding row must never be sampled). Greedy takes the largest logit,
-// the lowest id among equals. Otherwise, in this order: divide by the temperature; keep the top_k
-// largest; keep the smallest set of largest whose probabilities (after temperature and top_k) reach
-// top_p; keep those at least min_p times as probable as the largest; draw. Candidates are ordered
-// by (logit descending, id ascending), and the random number is a function of (seed, position)
-// alone, so a row's token never depends on the rows beside it.
-// Probabilities are whole numbers (weight.h) and their sums exact, so all devices draw the same
-// token from the same logits.
+// First of all logits are changed, as a row's penalties and bias say. Logits of ids at or beyond
+// `vocabulary` take no part (embeddings have more rows than the tokenizer has tokens, and a padding
+// row must never be sampled). Greedy takes the largest logit, the lowest id among equals.
+// Otherwise, in this order: divide by the temperature; keep the top_k largest; keep the smallest
+// set of largest whose probabilities (after temperature and top_k) reach top_p; keep those at least
+// min_p times as probable as the largest; draw. Candidates are ordered by (logit descending, id
+// ascending), and the random number is a function of (seed, position) alone, so a row's token never
+// depends on the rows beside it. Probabilities are whole numbers (weight.h) and their sums exact,
+// so all devices draw the same token from the same logits.
 #ifndef CODEGEN_BACKEND_SAMPLING_H_
 #define CODEGEN_BACKEND_SAMPLING_H_
 
@@ -22,6 +22,13 @@
 #include "codegen/request.h"
 
 namespace codegen::backend {
+
+// What a logit becomes: (l > 0 ? l / divisor : l * divisor) + bias.
+struct LogitChange {
+  TokenId id = 0;
+  float divisor = 1.0F;  // > 0
+  float bias = 0.0F;     // finite
+};
 
 // How one row is sampled. Validated where requests enter; here: temperature finite and >= 0, top_p
 // in (0, 1], min_p in [0, 1].
@@ -34,13 +41,14 @@ struct Sampling {
   std::int32_t position = 0;    // of the token to be drawn
   std::int32_t vocabulary = 0;  // ids below take part; in [1, row width], at most kMostWeights
   bool logprob = false;         // is wanted: one more pass over the row
+  std::span<const LogitChange> changes = {};  // of ids below vocabulary, each at most once
 };
 
 inline constexpr float kGreedyTemperature = 1e-3F;
 
 struct SampledToken {
   TokenId id = -1;    // -1: an id below the vocabulary has NaN or +infinity, or all have -infinity
-  float logprob = 0;  // where wanted: log softmax over the vocabulary, without temperature
+  float logprob = 0;  // where wanted: log softmax over the vocabulary, unchanged, no temperature
 };
 
 // Draws from `logits` [width].

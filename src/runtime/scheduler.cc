@@ -41,6 +41,7 @@ void Scheduler::Add(Job job) {
     sequence.id = {.request = shared->id, .sample = i};
     sequence.job = shared;
     sequence.tokens = shared->prompt;
+    sequence.penalties = shared->penalties;
     sequence.timeline.queued = shared->arrival;
     if (DeadlineOf(sequence) != Time::max()) deadlines_.emplace(DeadlineOf(sequence), sequence.id);
     if (i == 0) {
@@ -394,6 +395,7 @@ void Scheduler::Draw(Sequence& sequence, const backend::SampledToken& drawn) {
 
   deadlines_.erase({DeadlineOf(sequence), sequence.id});
   sequence.tokens.push_back(token);
+  sequence.penalties.Take(token);
   ++counters_.drawn_tokens;
   if (DeadlineOf(sequence) != Time::max()) deadlines_.emplace(DeadlineOf(sequence), sequence.id);
   Emit(sequence, {.kind = Event::Kind::kToken,

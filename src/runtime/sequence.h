@@ -15,6 +15,7 @@
 #include "backend/sampling.h"
 #include "codegen/request.h"
 #include "kv/paged_memory.h"
+#include "sample/penalties.h"
 
 namespace codegen::runtime {
 
@@ -33,7 +34,8 @@ struct Job {
   std::vector<TokenId> prompt = {};  // at least one
   int new_tokens = 1;                // per sample at most, >= 1; fits the context with the prompt
   int samples = 1;
-  backend::Sampling sampling = {};  // of the first sample; `position` is filled in for each token
+  backend::Sampling sampling = {};   // of the first sample; `position` and `changes` are filled in
+  sample::Penalties penalties = {};  // after the prompt
   std::vector<TokenId> stop_tokens = {};
   std::vector<TokenId> end_of_text = {};  // ids that end it so; empty to go on
   int priority = 0;
@@ -61,6 +63,7 @@ struct Sequence {
   Time waits_since = {};             // in kWaiting
   Time::duration waited = {};        // in kWaiting, before that
   std::vector<TokenId> tokens = {};  // prompt, and what was drawn
+  sample::Penalties penalties = {};  // after those
   int computed = 0;                  // of them, from the first on, those whose keys are in `table`
   kv::BlockTable table = {};
   int place = -1;  // in the plan of the step that runs; -1 if it has none there

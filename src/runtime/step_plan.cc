@@ -43,6 +43,7 @@ void StepPlan::Add(Sequence& sequence, int rows) {
     sampling_.push_back(sequence.job->sampling);
     sampling_.back().seed = SeedOf(sequence.job->sampling.seed, sequence.id.sample);
     sampling_.back().position = end;
+    sampling_.back().changes = sequence.penalties.changes();
   }
   sequence.place = static_cast<int>(entries_.size());
   entries_.push_back({.sequence = &sequence, .rows = rows, .draws = draws});

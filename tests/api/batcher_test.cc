@@ -167,6 +167,32 @@ TEST(Batcher, SaysHowLikelyEachTokenWas) {
   EXPECT_THAT(batcher->Submit(request)->Wait().logprobs, IsEmpty());
 }
 
+TEST(Batcher, PenalisesEachSampleForItsOwnTokens) {
+  const Model& model = testing::ShippedTinyModel();
+  const auto batcher = NewBatcher(model);
+  Request request{.prompt = "def fib(n):\n",
+                  .max_new_tokens = 24,
+                  .temperature = 0.5F,
+                  .repetition_penalty = 1.2F,
+                  .frequency_penalty = 1,
+                  .presence_penalty = 0.5F,
+                  .logit_bias = {{10, -5}},
+                  .n = 2,
+                  .stop = {.ignore_eos = true}};
+
+  const Completion completion = batcher->Submit(request)->Wait();
+
+  request.n = 1;
+  EXPECT_EQ(completion.token_ids, Alone(model, request));
+  EXPECT_NE(completion.more[0].token_ids, completion.token_ids);
+  Request plain = request;
+  plain.repetition_penalty = 1;
+  plain.frequency_penalty = 0;
+  plain.presence_penalty = 0;
+  plain.logit_bias = {};
+  EXPECT_NE(completion.token_ids, Alone(model, plain));
+}
+
 TEST(Batcher, FindsARepeatedPrefixUnlessTheSaltDiffers) {
   const auto batcher = NewBatcher(testing::TinyModel());
   Request request = Endless(2, std::vector<TokenId>(40, 7));

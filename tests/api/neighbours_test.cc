@@ -53,6 +53,8 @@ Request RandomRequest(std::mt19937& random) {
           .max_new_tokens = 1 + below(14),
           .temperature = below(2) == 0 ? 0.0F : 1.3F,
           .top_k = below(2) * 5,
+          .repetition_penalty = below(3) == 0 ? 1.5F : 1.0F,
+          .frequency_penalty = below(3) == 0 ? 0.5F : 0.0F,
           .seed = random(),
           .stop = {.tokens = {below(13)}, .ignore_eos = below(2) == 0},
           .priority = below(3) - 1,

@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -374,6 +376,54 @@ TEST(Session, SaysHowLikelyTheTokensWereThatItDrew) {
     EXPECT_NEAR(completion.logprobs[i], score.logprobs[kPrompt.size() - 1 + i], 1e-5);
 }
 
+// What changes a logit by a sum can be foreseen from log-probabilities alone.
+TEST(Session, TakesTheMostLikelyTokenAfterPenaltiesAndBias) {
+  Session session = NewSession(testing::TinyModel());
+  const Request request{.prompt_ids = kPrompt,
+                        .max_new_tokens = 8,
+                        .frequency_penalty = 0.5F,
+                        .presence_penalty = 0.25F,
+                        .logit_bias = {{0, -100}, {5, 0.3F}},
+                        .stop = {.ignore_eos = true}};
+  std::vector<TokenId> ids = kPrompt;
+  std::array<float, 13> changes{};
+  changes[0] = -100;
+  changes[5] = 0.3F;
+  std::array<int, 13> counts{};
+  for (int i = 0; i < request.max_new_tokens; ++i) {
+    std::array<float, 13> likely{};
+    for (std::size_t id = 0; id < likely.size(); ++id) {
+      ids.push_back(static_cast<TokenId>(id));
+      likely[id] = session.ScoreTokens(ids)->logprobs.back() + changes[id];
+      ids.pop_back();
+    }
+    const auto best = static_cast<std::size_t>(std::ranges::max_element(likely) - likely.begin());
+    ids.push_back(static_cast<TokenId>(best));
+    changes[best] -= 0.5F + (counts[best]++ == 0 ? 0.25F : 0.0F);
+  }
+  ids.erase(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(kPrompt.size()));
+
+  EXPECT_EQ(session.Complete(request)->token_ids, ids);
+  EXPECT_NE(Greedy(session, kPrompt, 8), ids);
+}
+
+TEST(Session, DividesTheLogitsOfTokensOfThePrompt) {
+  Session session = NewSession(testing::TinyModel());
+  std::vector<double> logits = testing::TinyCodeGenLogits(4);
+  for (const TokenId id : std::set<TokenId>(kPrompt.begin(), kPrompt.end())) {
+    double& logit = logits[static_cast<std::size_t>(id)];
+    logit = logit > 0 ? logit / 100 : logit * 100;
+  }
+  const auto best = static_cast<TokenId>(std::ranges::max_element(logits) - logits.begin());
+
+  const Completion completion = *session.Complete({.prompt_ids = kPrompt,
+                                                   .max_new_tokens = 1,
+                                                   .repetition_penalty = 100,
+                                                   .stop = {.ignore_eos = true}});
+
+  EXPECT_EQ(completion.token_ids, std::vector<TokenId>{best});
+}
+
 TEST(Session, ScoresOneTokenAsPerplexityOne) {
   Session session = NewSession(testing::TinyModel());
   const absl::StatusOr<Score> score = session.ScoreTokens(std::vector<TokenId>{3});
@@ -415,6 +465,38 @@ TEST(Session, RefusesEveryFieldOutOfRange) {
       {"min_p is -0.5", [](Request& r) { r.min_p = -0.5F; }},
       {"min_p is 1.5", [](Request& r) { r.min_p = 1.5F; }},
       {"min_p is nan", [=](Request& r) { r.min_p = nan; }},
+      {"repetition_penalty is 0, allowed 0.01 to 100",
+       [](Request& r) { r.repetition_penalty = 0; }},
+      {"repetition_penalty is 101", [](Request& r) { r.repetition_penalty = 101; }},
+      {"repetition_penalty is nan", [=](Request& r) { r.repetition_penalty = nan; }},
+      {"frequency_penalty is 2.5, allowed -2 to 2", [](Request& r) { r.frequency_penalty = 2.5F; }},
+      {"frequency_penalty is nan", [=](Request& r) { r.frequency_penalty = nan; }},
+      {"presence_penalty is -2.5, allowed -2 to 2", [](Request& r) { r.presence_penalty = -2.5F; }},
+      {"presence_penalty is -inf", [=](Request& r) { r.presence_penalty = -infinity; }},
+      {"logit_bias[1].token is 13",
+       [](Request& r) {
+         r.logit_bias = {{3, 1}, {13, 1}};
+       }},
+      {"logit_bias[0].token is -1",
+       [](Request& r) {
+         r.logit_bias = {{-1, 1}};
+       }},
+      {"logit_bias[0].bias is 100.5, allowed -100 to 100",
+       [](Request& r) {
+         r.logit_bias = {{3, 100.5F}};
+       }},
+      {"logit_bias[0].bias is nan",
+       [=](Request& r) {
+         r.logit_bias = {{3, nan}};
+       }},
+      {"logit_bias[2].token is 3, which has a bias already",
+       [](Request& r) {
+         r.logit_bias = {{3, 1}, {4, 1}, {3, 1}};
+       }},
+      {"logit_bias has 513 entries, limit 512",
+       [](Request& r) {
+         r.logit_bias.assign(513, {3, 1});
+       }},
       {"stop.strings[0] is empty", [](Request& r) { r.stop.strings = {""}; }},
       {"stop.strings has 65 entries, limit 64", [](Request& r) { r.stop.strings.assign(65, "x"); }},
       {"stop.strings[0] has 1025 bytes, limit 1024",
@@ -443,6 +525,10 @@ TEST(Session, AcceptsEveryFieldAtItsLimit) {
                         .top_k = std::numeric_limits<int>::max(),
                         .top_p = std::numeric_limits<float>::min(),
                         .min_p = 1.0F,
+                        .repetition_penalty = 100.0F,
+                        .frequency_penalty = -2.0F,
+                        .presence_penalty = 2.0F,
+                        .logit_bias = {{0, -100.0F}, {12, 100.0F}},
                         .seed = std::numeric_limits<std::uint64_t>::max(),
                         .stop = {.strings = std::vector<std::string>(64, std::string(1024, 'x')),
                                  .tokens = std::vector<TokenId>(1024, 0)}};

@@ -161,6 +161,13 @@ TEST(CheckSampling, RejectsEachRuleBroken) {
   EXPECT_EQ(broken([](Sampling& s) { s.top_p = 1.5F; }), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(broken([](Sampling& s) { s.min_p = -0.1F; }), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(broken([](Sampling& s) { s.min_p = kNan; }), absl::StatusCode::kInvalidArgument);
+  for (const LogitChange change :
+       {LogitChange{.id = -1}, {.id = 16}, {.divisor = 0}, {.divisor = kNan}, {.bias = kNan}}) {
+    EXPECT_EQ(broken([&](Sampling& s) {
+                s.changes = {&change, 1};
+              }),
+              absl::StatusCode::kInvalidArgument);
+  }
   EXPECT_EQ(broken([](Sampling& s) { s.vocabulary = 0; }), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(broken([](Sampling& s) { s.vocabulary = 11; }), absl::StatusCode::kInvalidArgument);
 }

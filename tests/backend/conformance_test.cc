@@ -17,6 +17,8 @@
 
 #include "backend/duo.h"
 #include "backend/sampling.h"
+#include "backend/step.h"
+#include "support/status_is.h"
 #include CODEGEN_SUBJECTS
 
 namespace codegen::testing {
@@ -488,15 +490,20 @@ TYPED_TEST(Conformance, SampleOfEachRowIsSampleRow) {
   std::fill_n(logits.begin() + 7 * kWidth, kWidth, kNan);
   const auto x = this->duo_.MakeTensor(logits, kWidth);
   std::vector<backend::Sampling> sampling;
+  std::vector<backend::LogitChange> changes;
+  for (TokenId id = 0; id < 97; id += 5)
+    changes.push_back({id, id % 2 == 0 ? 1.5F : 0.25F, static_cast<float>(id % 7) - 3});
   for (std::int32_t i = 0; i < 40; ++i)
-    sampling.push_back({.temperature = std::array{0.0F, 0.5F, 1.5F}[this->random_() % 3],
-                        .top_k = std::array{0, 1, 20}[this->random_() % 3],
-                        .top_p = std::array{1.0F, 0.6F}[this->random_() % 2],
-                        .min_p = std::array{0.0F, 0.1F}[this->random_() % 2],
-                        .seed = this->random_(),
-                        .position = i,
-                        .vocabulary = std::array{103, 97}[this->random_() % 2],
-                        .logprob = i % 4 != 0});
+    sampling.push_back(
+        {.temperature = std::array{0.0F, 0.5F, 1.5F}[this->random_() % 3],
+         .top_k = std::array{0, 1, 20}[this->random_() % 3],
+         .top_p = std::array{1.0F, 0.6F}[this->random_() % 2],
+         .min_p = std::array{0.0F, 0.1F}[this->random_() % 2],
+         .seed = this->random_(),
+         .position = i,
+         .vocabulary = std::array{103, 97}[this->random_() % 2],
+         .logprob = i % 4 != 0,
+         .changes = std::span(changes).subspan(static_cast<std::size_t>(i) % 3 * 10)});
   std::vector<backend::SampledToken> tokens(40);
 
   this->duo_.subject().backend.Sample(x.tested, sampling, tokens);
@@ -507,6 +514,11 @@ TYPED_TEST(Conformance, SampleOfEachRowIsSampleRow) {
     EXPECT_NEAR(tokens[i].logprob, expected.logprob, 1e-5) << "row " << i;
   }
   EXPECT_EQ(tokens[7].id, -1);
+  std::vector<float> after(logits.size());
+  ASSERT_THAT(backend::Download(this->duo_.subject().device, x.tested, after), IsOk());
+  after.erase(after.begin() + 7 * kWidth, after.begin() + 8 * kWidth);
+  logits.erase(logits.begin() + 7 * kWidth, logits.begin() + 8 * kWidth);
+  EXPECT_EQ(after, logits);  // Changes are of the drawing, not of what it is drawn from.
 }
 
 TYPED_TEST(Conformance, SampleOfARowDoesNotDependOnItsNeighbours) {

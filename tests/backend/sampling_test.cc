@@ -183,6 +183,47 @@ TEST(Vocabulary, OfOneTokenLeavesNoChoice) {
             0);
 }
 
+TEST(Changes, DividePositiveLogitsAndMultiplyNegativeOnesThenAddTheBias) {
+  const std::vector<float> logits = {3, 2.5F, -1, 2};
+  const auto greedy = [&](std::vector<LogitChange> changes) {
+    return SampleRow(logits, {.vocabulary = 4, .changes = changes}).id;
+  };
+
+  EXPECT_EQ(greedy({{.id = 0, .divisor = 1.19F}}), 0);  // 2.52
+  EXPECT_EQ(greedy({{.id = 0, .divisor = 1.21F}}), 1);  // 2.48
+  EXPECT_EQ(greedy({{.id = 2, .divisor = 0.5F, .bias = 3.49F}}), 0);
+  EXPECT_EQ(greedy({{.id = 2, .divisor = 0.5F, .bias = 3.51F}}), 2);
+  EXPECT_EQ(greedy({{.id = 3, .divisor = 0.5F, .bias = -0.9F}}), 3);
+  EXPECT_EQ(greedy({{.id = 3, .divisor = 0.5F, .bias = -1.1F}}), 0);
+}
+
+TEST(Changes, ComeBeforeTemperatureAndAllElse) {
+  std::vector<float> logits(300);
+  for (std::size_t i = 0; i < logits.size(); ++i)
+    logits[i] = static_cast<float>(i * 7919 % 300) / 60 - 2;
+  std::vector<float> changed = logits;
+  std::vector<LogitChange> changes;
+  for (TokenId id = 299; id >= 0; id -= 4) {
+    changes.push_back({.id = id, .divisor = 1.5F, .bias = 0.75F});
+    float& logit = changed[static_cast<std::size_t>(id)];
+    logit = (logit > 0 ? logit / 1.5F : logit * 1.5F) + 0.75F;
+  }
+  for (int i = 0; i < 200; ++i) {
+    Sampling sampling{.temperature = 0.7F,
+                      .top_k = i % 2 == 0 ? 50 : 0,
+                      .top_p = i % 3 == 0 ? 0.8F : 1.0F,
+                      .min_p = i % 5 == 0 ? 0.1F : 0.0F,
+                      .position = i,
+                      .vocabulary = 300,
+                      .logprob = true};
+    const TokenId want = SampleRow(changed, sampling).id;
+    sampling.changes = changes;
+    const SampledToken found = SampleRow(logits, sampling);
+    EXPECT_EQ(found.id, want);
+    EXPECT_EQ(found.logprob, LogProbability(logits, want));
+  }
+}
+
 TEST(BadLogits, NanGivesNoToken) {
   for (const float temperature : {0.0F, 1.0F}) {
     for (std::size_t at = 0; at < 3; ++at) {

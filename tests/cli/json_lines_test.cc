@@ -76,7 +76,10 @@ TEST(JsonLines, TakesEveryFieldOfARequest) {
       Serve(model,
             "{\"id\": 1, \"prompt\": \"<|endoftext|>\", \"max_new_tokens\": 4, \"temperature\": "
             "2.5, \"top_k\": 100, "
-            "\"top_p\": 0.9, \"min_p\": 0.01, \"logprobs\": true, \"seed\": 18446744073709551615, "
+            "\"top_p\": 0.9, \"min_p\": 0.01, \"repetition_penalty\": 1.1, "
+            "\"frequency_penalty\": 0.5, \"presence_penalty\": -0.5, "
+            "\"logit_bias\": {\"5\": -100, \"7\": 0.5}, \"logprobs\": true, \"seed\": "
+            "18446744073709551615, "
             "\"stop\": [\"[never]\", \"there\"], "
             "\"ignore_eos\": true, \"special\": true}\n"
             "{\"prompt_ids\": [258], \"max_new_tokens\": 0}\n");
@@ -143,6 +146,12 @@ TEST(JsonLines, RefusesWrongTypesByName) {
             "INVALID_ARGUMENT: \"top_k\": expected a 32-bit integer, found 2147483648");
   EXPECT_EQ(message("\"temperature\": null"),
             "INVALID_ARGUMENT: \"temperature\": expected a number, found null");
+  EXPECT_EQ(message("\"logit_bias\": {\"5\": true}"),
+            "INVALID_ARGUMENT: \"logit_bias\": expected an object of token ids and numbers, found "
+            "{\"5\":true}");
+  EXPECT_EQ(message("\"logit_bias\": [5, 1]"),
+            "INVALID_ARGUMENT: \"logit_bias\": expected an object of token ids and numbers, found "
+            "[5,1]");
   EXPECT_EQ(message("\"top_p\": 1e300"),
             "INVALID_ARGUMENT: \"top_p\": expected a number, found 1e+300");
   EXPECT_EQ(message("\"seed\": -1"),

@@ -62,15 +62,36 @@ TEST(Help, DescribesEachCommandWithAnExample) {
 TEST(Help, NamesEveryFlagOfACompletion) {
   const Outcome outcome = RunProgram({"complete", "--help"});
 
-  for (const char* flag : {"model DIR",      "device D",         "device-memory BYTES",
-                           "deterministic ", "weights FORMAT",   "threads N",
-                           "tokenizer DIR",  "qkv-groups N",     "json ",
-                           "json-lines ",    "prompt TEXT",      "prompt-file FILE",
-                           "prompt-ids IDS", "max-new-tokens N", "temperature T",
-                           "top-k K",        "top-p P",          "min-p P",
-                           "seed N",         "stop TEXT",        "ignore-eos ",
-                           "logprobs ",      "special ",         "concurrency N",
-                           "priority P",     "deadline-ms D"}) {
+  for (const char* flag : {"model DIR",
+                           "device D",
+                           "device-memory BYTES",
+                           "deterministic ",
+                           "weights FORMAT",
+                           "threads N",
+                           "tokenizer DIR",
+                           "qkv-groups N",
+                           "json ",
+                           "json-lines ",
+                           "prompt TEXT",
+                           "prompt-file FILE",
+                           "prompt-ids IDS",
+                           "max-new-tokens N",
+                           "temperature T",
+                           "top-k K",
+                           "top-p P",
+                           "min-p P",
+                           "repetition-penalty P",
+                           "frequency-penalty P",
+                           "presence-penalty P",
+                           "logit-bias ID:B,..",
+                           "seed N",
+                           "stop TEXT",
+                           "ignore-eos ",
+                           "logprobs ",
+                           "special ",
+                           "concurrency N",
+                           "priority P",
+                           "deadline-ms D"}) {
     EXPECT_THAT(outcome.out, HasSubstr(fmt::format("\n  --{}", flag)));
   }
 }
@@ -140,6 +161,12 @@ TEST(Usage, RefusesNumbersOutOfRange) {
   ExpectWrongUsage({"complete", "--top-p", "0"}, "a number in (0, 1], found \"0\"");
   ExpectWrongUsage({"complete", "--top-p", "1.01"}, "--top-p");
   ExpectWrongUsage({"complete", "--min-p", "1.01"}, "a number in [0, 1], found \"1.01\"");
+  ExpectWrongUsage({"complete", "--repetition-penalty", "0"}, "a number in [0.01, 100]");
+  ExpectWrongUsage({"complete", "--frequency-penalty", "2.1"}, "a number in [-2, 2]");
+  ExpectWrongUsage({"complete", "--presence-penalty", "-2.1"}, "a number in [-2, 2]");
+  for (const char* value : {"", "1", "1:", ":1", "1:2,", ",1:2", "1:2;3:4", "-1:2", "1:101", "x:1",
+                            "1:nan", "2147483648:1", "1.5:1"})
+    ExpectWrongUsage({"complete", "--logit-bias", value}, "--logit-bias: expected token ids");
   ExpectWrongUsage({"complete", "--seed", "18446744073709551616"}, "--seed");
   ExpectWrongUsage({"complete", "--threads", "257"},
                    "--threads: expected a whole number in [0, 256]");

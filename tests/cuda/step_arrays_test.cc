@@ -282,6 +282,40 @@ TEST_F(StepArraysTest, BringsHowRowsAreSampled) {
   EXPECT_EQ(found.vocabulary, last.vocabulary);
 }
 
+TEST_F(StepArraysTest, BringsTheChangesOfEachRow) {
+  const std::vector<backend::LogitChange> first = {{.id = 4, .divisor = 2}, {.id = 9, .bias = 3}};
+  const std::vector<backend::LogitChange> second = {{.id = 1, .divisor = 0.5F, .bias = -1}};
+  const auto find = [this](std::size_t row) {
+    std::vector<std::array<float, 3>> found;
+    for (const auto& [id, divisor, bias] : device().sampling[row].changes)
+      found.push_back({static_cast<float>(id), divisor, bias});
+    return found;
+  };
+
+  arrays_->SetSampling(std::vector<backend::Sampling>{
+      {.changes = first}, {.top_k = 1}, {.top_k = 5, .changes = second}});
+  Bring();
+
+  EXPECT_THAT(find(0), ElementsAre(std::array{4.0F, 2.0F, 0.0F}, std::array{9.0F, 1.0F, 3.0F}));
+  EXPECT_THAT(find(1), IsEmpty());
+  EXPECT_THAT(find(2), ElementsAre(std::array{1.0F, 0.5F, -1.0F}));
+  EXPECT_EQ(device().sampling[0].changes.data(), device().changes);
+  EXPECT_EQ(device().sampling[2].changes.data(), device().changes + 2);
+  EXPECT_EQ(device().sampling[2].top_k, 5);
+}
+
+TEST_F(StepArraysTest, HasRoomForAChangeOfEveryTokenAndOfEveryBias) {
+  std::vector<backend::LogitChange> most(
+      static_cast<std::size_t>(StepArrays::ChangesPerRow(kLimits)), {.id = 77});
+  arrays_->SetSampling(std::vector<backend::Sampling>(static_cast<std::size_t>(kLimits.logit_rows),
+                                                      {.changes = most}));
+  Bring();
+
+  EXPECT_EQ(most.size(), 120U + Limits::logit_biases);
+  for (std::int64_t i = 0; i < kLimits.logit_rows; ++i)
+    EXPECT_EQ(device().sampling[i].changes.back().id, 77);
+}
+
 TEST_F(StepArraysTest, KeepsTheCountsWhenRowsAreSet) {
   arrays_->SetCount(RowCount::kRows, 88);
   arrays_->SetCount(RowCount::kLogitRows, 4);

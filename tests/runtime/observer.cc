@@ -13,6 +13,7 @@ WatchedSample Foreseen(const Job& job, int number) {
   WatchedSample sample{.id = {.request = job.id, .sample = number}, .job = &job};
   std::vector<TokenId> tokens = job.prompt;
   backend::Sampling sampling = job.sampling;
+  sample::Penalties penalties = job.penalties;
   sampling.seed += static_cast<std::uint64_t>(number) * 0x9E3779B97F4A7C15U;
   std::uint64_t chain = kBeginning;
   while (true) {
@@ -21,6 +22,7 @@ WatchedSample Foreseen(const Job& job, int number) {
     }
     if (static_cast<int>(sample.expected.size()) == job.new_tokens) return sample;
     sampling.position = static_cast<std::int32_t>(tokens.size());
+    sampling.changes = penalties.changes();
     const TokenId token = Drawn(chain, sampling);
     const auto among = [token](const std::vector<TokenId>& ids) {
       return std::ranges::find(ids, token) != ids.end();
@@ -33,6 +35,7 @@ WatchedSample Foreseen(const Job& job, int number) {
     }
     sample.expected.push_back(token);
     tokens.push_back(token);
+    penalties.Take(token);
   }
 }
 

@@ -164,6 +164,12 @@ function(plant_bugs sources)
   plant("draws for another position" runtime/step_plan
     "sampling_.back().position = end;"
     "sampling_.back().position = end - 1;")
+  plant("penalises what the prompt holds alone" runtime/scheduler
+    "sequence.penalties.Take(token);"
+    "")
+  plant("penalises the first sample alone" runtime/scheduler
+    "sequence.penalties = shared->penalties;"
+    "if (i == 0) sequence.penalties = shared->penalties;")
   plant("draws all samples alike" runtime/step_plan
     "SeedOf(sequence.job->sampling.seed, sequence.id.sample)"
     "sequence.job->sampling.seed")

@@ -2,6 +2,7 @@
 #include "runtime/simulated_device.h"
 
 #include <algorithm>
+#include <bit>
 #include <numeric>
 #include <utility>
 
@@ -22,6 +23,10 @@ std::uint64_t Chained(std::uint64_t before, TokenId token, std::int32_t position
 
 TokenId Drawn(std::uint64_t chain, const backend::Sampling& sampling) {
   if (sampling.top_k > 0 && sampling.top_k == sampling.position) return -1;
+  for (const backend::LogitChange& change : sampling.changes) {
+    const auto bits = std::bit_cast<std::uint32_t>(change.bias - change.divisor);
+    chain = Mixed(chain + (std::uint64_t{bits} << 32U | static_cast<std::uint64_t>(change.id)));
+  }
   const std::uint64_t number =
       Mixed(chain ^ Mixed(sampling.seed + static_cast<std::uint64_t>(sampling.position)));
   return static_cast<TokenId>((number >> 8U) % static_cast<std::uint64_t>(sampling.vocabulary));

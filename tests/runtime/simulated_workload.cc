@@ -68,6 +68,11 @@ Job MakeJob(Random& random, const SchedulerOptions& options, bool salted) {
   job.priority = random.Pick({0, 0, 0, 0, 1, -1, 5});
   job.sampling.seed = random();
   job.sampling.vocabulary = random.Pick({4, 40, 40, 1000});
+  if (random.OneIn(3)) {
+    const Request request{.repetition_penalty = random.OneIn(2) ? 1.5F : 1.0F,
+                          .frequency_penalty = 0.5F};
+    job.penalties = sample::Penalties(request, job.prompt, job.sampling.vocabulary);
+  }
   if (random.OneIn(2)) job.end_of_text = {0};
   if (random.OneIn(3)) job.stop_tokens = {1, 2};
   // The device knows it as the position at which it finds nothing finite.

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <initializer_list>
 #include <limits>
 #include <random>
@@ -21,6 +22,7 @@
 namespace codegen::cuda {
 namespace {
 
+using backend::LogitChange;
 using backend::SampledToken;
 using backend::Sampling;
 
@@ -35,13 +37,20 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 struct Batch {
   int columns = 0;
   std::vector<float> logits = {};
-  std::vector<Sampling> sampling = {};
+  std::vector<Sampling> sampling = {};  // without changes, which are below
+  std::vector<std::vector<LogitChange>> changes = {};
 
   void Append(const std::vector<float>& row, const Sampling& how) {
     columns = static_cast<int>(row.size());
     logits.insert(logits.end(), row.begin(), row.end());
     sampling.push_back(how);
+    changes.emplace_back();
     if (how.vocabulary == 0) sampling.back().vocabulary = columns;
+  }
+  Sampling How(std::size_t i) const {
+    Sampling how = sampling[i];
+    how.changes = changes[i];
+    return how;
   }
   std::span<const float> Row(std::size_t i) const {
     const auto width = static_cast<std::size_t>(columns);
@@ -52,18 +61,31 @@ struct Batch {
 // The first `rows` of the batch, sampled by the kernel; what it left alone has the id -7.
 std::vector<SampledToken> SampleOnDevice(const Batch& batch, std::size_t rows) {
   const DeviceArray<float> logits(batch.logits);
-  const DeviceArray<Sampling> sampling(batch.sampling);
+  std::vector<LogitChange> all;
+  for (const auto& row : batch.changes) all.insert(all.end(), row.begin(), row.end());
+  const DeviceArray<LogitChange> changes(all);
+  const DeviceArray<float> unchanged{std::vector<float>(all.size())};
+  std::vector<Sampling> how = batch.sampling;
+  const LogitChange* next = changes.data();
+  for (std::size_t i = 0; i < how.size(); next += batch.changes[i++].size())
+    how[i].changes = {next, batch.changes[i].size()};
+  const DeviceArray<Sampling> sampling(how);
   const DeviceArray<SampledToken> tokens(
       std::vector<SampledToken>(batch.sampling.size(), {.id = -7}));
   const DeviceArray<std::int32_t> count({static_cast<std::int32_t>(rows)});
   EXPECT_EQ(Sample({.logits = logits.data(),
                     .sampling = sampling.data(),
+                    .changes = changes.data(),
+                    .unchanged = unchanged.data(),
                     .tokens = tokens.data(),
                     .rows = count.data(),
                     .row_capacity = static_cast<int>(batch.sampling.size()),
                     .columns = batch.columns},
                    nullptr),
             cudaSuccess);
+  const std::vector<float> after = logits.Host();
+  EXPECT_EQ(std::memcmp(after.data(), batch.logits.data(), after.size() * sizeof(float)), 0)
+      << "the logits are not as they were";
   return tokens.Host();
 }
 
@@ -72,7 +94,7 @@ std::vector<SampledToken> SampleOnDevice(const Batch& batch, std::size_t rows) {
 void ExpectAsOnCpu(const Batch& batch) {
   const std::vector<SampledToken> tokens = SampleOnDevice(batch, batch.sampling.size());
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    const Sampling& how = batch.sampling[i];
+    const Sampling how = batch.How(i);
     const SampledToken want = backend::SampleRow(batch.Row(i), how);
     ASSERT_EQ(tokens[i].id, want.id)
         << "row " << i << " of " << batch.columns << ": temperature " << how.temperature
@@ -131,11 +153,21 @@ class RandomRows {
       Sampling how = How(columns);
       if (i % 4 == 0) how.vocabulary = CutVocabulary(row);
       batch.Append(row, how);
+      if (i % 3 == 0) batch.changes.back() = Changes(batch.sampling.back().vocabulary);
     }
     return batch;
   }
 
  private:
+  // Of some ids, more than a block has threads where the row is long.
+  std::vector<LogitChange> Changes(int vocabulary) {
+    std::vector<LogitChange> changes;
+    for (TokenId id = 0; id < vocabulary; id += 1 + static_cast<TokenId>(random_() % 3))
+      changes.push_back({id, Pick<float>({1, 1.3F, 0.5F}), Pick<float>({0, -2, 3.7F, -100})});
+    std::ranges::shuffle(changes, random_);
+    return changes;
+  }
+
   template <class T>
   T Pick(std::initializer_list<T> values) {
     return values.begin()[random_() % values.size()];
