@@ -104,6 +104,53 @@ TEST(Calibration, TakesAThirdOffTheDivergenceAtLeast) {
   EXPECT_LT(share, 0.67);
 }
 
+// Writes a model of random weights.
+void WriteRandomFolder(const TempFolder& folder, const model::ModelConfig& config) {
+  testing::StoredTensors tensors;
+  for (const model::ExpectedTensor& tensor : model::ExpectedTensors(config)) {
+    std::vector<float> values(static_cast<std::size_t>(tensor.elements()));
+    const auto source = model::RandomSource().Open(tensor);
+    for (std::int64_t row = 0; row < tensor.rows(); ++row) {
+      const std::int64_t first = row * tensor.columns();
+      ASSERT_THAT(
+          source->read(row, 1,
+                       std::span(values).subspan(static_cast<std::size_t>(first),
+                                                 static_cast<std::size_t>(tensor.columns()))),
+          IsOk());
+    }
+    tensors[tensor.name] = {.shape = tensor.shape, .values = std::move(values)};
+  }
+  folder.Write("config.json", testing::ConfigJson(config, 0));
+  folder.Write("model.safetensors", testing::SafetensorsFile(tensors));
+}
+
+// With the tokenizer of the shipped model.
+TEST(Calibration, LessensTheDivergenceOfALlama) {
+  const TempFolder folder;
+  model::ModelConfig config = testing::TinyLlama();
+  config.vocabulary = Model::Load(ShippedModel())->info().vocabulary;
+  config.context = 512;
+  WriteRandomFolder(folder, config);
+  const auto load = [&](LoadOptions options) {
+    options.precision = ComputePrecision::kExact;
+    options.tokenizer_folder = ShippedModel();
+    return Model::Load(folder.path(), options);
+  };
+  const auto exact = load({.weights = WeightFormat::kF32, .head_weights = WeightFormat::kInt8});
+  ASSERT_THAT(exact, IsOk());
+  const std::vector<TokenId> tokens = OtherText(*exact);
+  const std::vector<float> right = Predictions(*exact, tokens);
+  const auto uncalibrated = load({.weights = WeightFormat::kInt4});
+
+  const auto calibrated = load(Calibrated());
+
+  ASSERT_THAT(calibrated, IsOk());
+  const double share = Divergence(right, Predictions(*calibrated, tokens)) /
+                       Divergence(right, Predictions(*uncalibrated, tokens));
+  RecordProperty("share", std::to_string(share));
+  EXPECT_LT(share, 0.75);
+}
+
 TEST(Calibration, IsSavedAndLoadedAgainToTheBit) {
   const TempFolder saved;
   const auto before = Model::Load(ShippedModel(), Calibrated());
