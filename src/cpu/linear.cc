@@ -7,6 +7,7 @@ namespace codegen::cpu {
 namespace {
 
 constexpr std::int64_t kSumBytes = 4;
+constexpr std::int64_t kStretchBytes = std::int64_t{1} << 20;  // half of L2, or all of it
 
 // The tile at a panel and row, over all inputs.
 TileArgs TileAt(const LinearArgs& args, std::int64_t panel, std::int64_t row) {
@@ -82,40 +83,70 @@ void FewRows(const LinearKernel& kernel, const LinearArgs& args, const LinearBlo
   }
 }
 
-// The block of weights that follows that of input `k` and of these panels; nullptr behind the last.
-const std::byte* BlockAfter(const LinearKernel& kernel, const LinearArgs& args,
-                            const LinearBlock& block, std::int64_t k, std::int64_t last_panel) {
-  if (k + kernel.block_inputs < args.inputs)
-    return args.panels + block.first_panel * args.panel_bytes +
-           (k + kernel.block_inputs) / kernel.step_inputs * kernel.step_bytes;
-  if (block.last_panel >= last_panel) return nullptr;
-  return args.panels + block.last_panel * args.panel_bytes;
+// So much of k that x of a slab stays in L2 while all panels of a block pass.
+struct Stretch {
+  std::int64_t first = 0;
+  std::int64_t last = 0;
+};
+
+std::int64_t StretchInputs(const LinearKernel& kernel, std::int64_t rows) {
+  const std::int64_t block_bytes = rows * kernel.block_inputs * ElementBytes(kernel.activations);
+  return std::max<std::int64_t>(1, kStretchBytes / block_bytes) * kernel.block_inputs;
 }
 
-// The slab of `block`, which is slab_panels wide, in tiles of equal height, give or take one: the
-// higher ones first, so that their state changes once.
+// The weights that follow those of input `k` and of the panels of `part`, within `stretch`, and
+// then in the next one; nullptr behind the last.
+const std::byte* WeightsAfter(const LinearKernel& kernel, const LinearArgs& args,
+                              const LinearBlock& block, const LinearBlock& part, Stretch stretch,
+                              std::int64_t k) {
+  const auto at = [&](std::int64_t panel, std::int64_t input) {
+    return args.panels + panel * args.panel_bytes + input / kernel.step_inputs * kernel.step_bytes;
+  };
+  if (k + kernel.block_inputs < stretch.last) return at(part.first_panel, k + kernel.block_inputs);
+  if (part.last_panel < block.last_panel) return at(part.last_panel, stretch.first);
+  return stretch.last < args.inputs ? at(block.first_panel, stretch.last) : nullptr;
+}
+
+// A stretch of the slab of `part`, which is slab_panels wide, in tiles of equal height, give or
+// take one: the higher ones first, so that their state changes once.
 void Slab(const LinearKernel& kernel, const LinearArgs& args, const LinearBlock& block,
-          std::int64_t last_panel, InState& state) {
-  alignas(64) std::byte sums[kSlabRows * kPanelGroup * kLine * kSumBytes];
-  const std::int64_t rows = block.last_row - block.first_row;
+          const LinearBlock& part, Stretch stretch, std::byte* sums, InState& state) {
+  const std::int64_t rows = part.last_row - part.first_row;
   const std::int64_t tiles = (rows + kernel.tile_rows - 1) / kernel.tile_rows;
-  for (std::int64_t k = 0; k < args.inputs; k += kernel.block_inputs) {
-    const std::byte* const ahead = BlockAfter(kernel, args, block, k, last_panel);
-    const std::int64_t share = kernel.step_bytes * kernel.block_inputs / kernel.step_inputs / tiles;
-    LinearBlock tile = block;
+  const std::int64_t share = kernel.step_bytes * kernel.block_inputs / kernel.step_inputs / tiles;
+  for (std::int64_t k = stretch.first; k < stretch.last; k += kernel.block_inputs) {
+    const std::byte* const ahead = WeightsAfter(kernel, args, block, part, stretch, k);
+    LinearBlock tile = part;
     for (std::int64_t i = 0; i < tiles; ++i, tile.first_row = tile.last_row) {
       const std::int64_t height = rows / tiles + (i < rows % tiles ? 1 : 0);
       tile.last_row = tile.first_row + height;
-      TileArgs t = BlockOf(kernel, TileAt(args, block.first_panel, tile.first_row), k);
+      TileArgs t = BlockOf(kernel, TileAt(args, part.first_panel, tile.first_row), k);
       t.rows = height;
       if (ahead != nullptr) {
         t.ahead = ahead + i * share;
         t.ahead_bytes = share;
       }
-      t.sums = sums + (tile.first_row - block.first_row) * kernel.slab_panels * kLine * kSumBytes;
+      t.sums = sums + (tile.first_row - part.first_row) * kernel.slab_panels * kLine * kSumBytes;
       state.Enter(height);
       kernel.slab[static_cast<std::size_t>(height)](t);
       if (k + t.inputs == args.inputs) kernel.finish(args, tile, t.sums);
+    }
+  }
+}
+
+// Many rows of at most kMostTaskPanels panels.
+void ManyRows(const LinearKernel& kernel, const LinearArgs& args, const LinearBlock& block,
+              InState& state) {
+  alignas(64) std::byte sums[kSlabRows * kMostTaskPanels * kLine * kSumBytes];
+  const std::int64_t rows = block.last_row - block.first_row;
+  Stretch stretch;
+  for (; stretch.first < args.inputs; stretch.first = stretch.last) {
+    stretch.last = std::min(args.inputs, stretch.first + StretchInputs(kernel, rows));
+    LinearBlock part = block;
+    for (; part.first_panel < block.last_panel; part.first_panel = part.last_panel) {
+      part.last_panel = part.first_panel + kernel.slab_panels;
+      const std::int64_t before = (part.first_panel - block.first_panel) * rows;
+      Slab(kernel, args, block, part, stretch, sums + before * kLine * kSumBytes, state);
     }
   }
 }
@@ -127,8 +158,8 @@ void RunLinear(const LinearKernel& kernel, const LinearArgs& args, const LinearB
   InState state(kernel.state);
   LinearBlock part = block;
   for (; part.first_panel < block.last_panel; part.first_panel = part.last_panel) {
-    part.last_panel = part.first_panel + kernel.slab_panels;
-    Slab(kernel, args, part, block.last_panel, state);
+    part.last_panel = std::min(part.first_panel + kMostTaskPanels, block.last_panel);
+    ManyRows(kernel, args, part, state);
   }
 }
 

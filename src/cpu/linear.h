@@ -15,7 +15,9 @@
 // for a prompt; half the tiles of AMX: 4 x 16 and 2 x 32). Few rows: each line of w is read once
 // from memory, in P streams at a time. Many rows: a block of k of two panels stays in
 // the L1 cache while the rows of a slab pass; the sums wait in memory between the blocks, which
-// changes no bit.
+// changes no bit. Of long rows a stretch of k passes all panels of a task before the next one, so
+// that it stays in L2: without that, rows of 10,240 int8 on a Xeon went at 0.63 of the speed, of
+// bf16 at 0.57 (bench/results/2026-11-23-xeon-amx.md).
 #ifndef CODEGEN_CPU_LINEAR_H_
 #define CODEGEN_CPU_LINEAR_H_
 
@@ -30,6 +32,7 @@ namespace codegen::cpu {
 inline constexpr std::int64_t kLine = 16;       // floats in 64 bytes; outputs in a panel
 inline constexpr std::int64_t kPanelGroup = 2;  // panels that a kernel may take at least
 inline constexpr std::int64_t kSlabRows = 256;  // that one pass over a panel serves, at most
+inline constexpr int kMostTaskPanels = 8;
 inline constexpr int kMostTileRows = 32;
 inline constexpr int kMostTileLines = 64;  // panels x rows
 

@@ -254,6 +254,9 @@ TEST_F(LinearAmx, IsRightAcrossBlocksOfInputs) {
     for (const std::int64_t inputs : {512, 513, 1024, 1025, 2080}) ExpectRight({rows, inputs, 17});
 }
 
+// Two or more, whose sums wait for all panels of a task.
+TEST_F(LinearAmx, IsRightAcrossStretchesOfInputs) { ExpectRight({200, 5200, 168}); }
+
 TEST_F(LinearAmx, IsRightForWholeSlabs) { ExpectRight({kSlabRows, 1030, 40}); }
 
 TEST_F(LinearAmx, LeavesFewRowsToOtherKernels) {
