@@ -30,9 +30,6 @@ namespace {
 
 using backend::Holds;
 
-// More than this are more than a service with steady load needs; all are captured anew then.
-constexpr std::size_t kMostGraphs = 64;
-
 // Blocks of attend_decode that a multiprocessor holds.
 constexpr int kDecodeBlocks = 3;
 
@@ -134,15 +131,13 @@ absl::Status CudaBackend::PutStep(const backend::Step& step, absl::FunctionRef<v
                .decode_groups = one_attention ? 0 : rows,
                .prefill_groups = one_attention ? rows : 0};
   const GraphKey key{capacity_.rows, capacity_.logit_rows, !step.sampling.empty()};
-  if (const auto graph = graphs_.find(key); graph != graphs_.end())
-    return graph->second.Launch(stream_);
+  if (const Graph* const graph = graphs_.Find(key); graph != nullptr) return graph->Launch(stream_);
   if (seen_.insert(key).second) return put();
 
   absl::StatusOr<Graph> captured = Graph::Capture(stream_, put);
   if (absl::IsUnavailable(captured.status())) return captured.status();
   if (!captured.ok()) return put();  // a graph takes memory; the step itself has all it needs
-  if (graphs_.size() >= kMostGraphs) graphs_.clear();
-  return graphs_.emplace(key, *std::move(captured)).first->second.Launch(stream_);
+  return graphs_.Add(key, *std::move(captured)).Launch(stream_);
 }
 
 absl::Status CudaBackend::Wait() {
