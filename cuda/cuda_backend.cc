@@ -72,11 +72,8 @@ absl::StatusOr<CudaBackend> CudaBackend::Create(CudaDevice& device,
   CODEGEN_ASSIGN_OR_RETURN(Stream stream, Stream::Create());
   CODEGEN_ASSIGN_OR_RETURN(Event done, Event::Create(EventUse::kOrder));
   std::optional<Gemm> gemm;
-  if (device.blas().has_value() && !device.options().deterministic) {
-    absl::StatusOr<Gemm> made = Gemm::Create(*device.blas(), device.budget());
-    // A library that does not work here is like one that is not there.
-    if (!made.ok() && !absl::IsFailedPrecondition(made.status())) return made.status();
-    if (made.ok()) gemm = *std::move(made);
+  if (device.blas().ok() && !device.options().deterministic) {
+    CODEGEN_ASSIGN_OR_RETURN(gemm, Gemm::Create(*device.blas(), device.budget()));
   }
   CODEGEN_ASSIGN_OR_RETURN(
       StepArrays arrays,

@@ -48,7 +48,7 @@ class CudaBackend {
   using Device = CudaDevice;
 
   // Takes all memory that steps use, but for what CUDA itself takes for graphs. `device` outlives
-  // the backend. Errors: RESOURCE_EXHAUSTED.
+  // the backend. Errors: RESOURCE_EXHAUSTED; of cuBLASLt, where the device has it.
   static absl::StatusOr<CudaBackend> Create(CudaDevice& device, const backend::StepLimits& limits);
 
   // As backend/step.h says. INTERNAL if the step is larger than the limits; UNAVAILABLE if the

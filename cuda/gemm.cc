@@ -27,6 +27,12 @@ GemmShape BucketOf(const GemmShape& shape) {
   return bucket;
 }
 
+absl::StatusOr<BlasHandle> Start(const BlasFunctions& blas) {
+  cublasLtHandle_t handle = nullptr;
+  CODEGEN_RETURN_IF_ERROR(CheckBlas(blas, blas.Create(&handle), "starting cuBLASLt"));
+  return BlasHandle(handle, blas.Destroy);
+}
+
 }  // namespace
 
 std::int64_t RowBucket(std::int64_t rows) {
@@ -39,11 +45,12 @@ std::int64_t RowBucket(std::int64_t rows) {
   return RoundUp(rows, 512);
 }
 
+absl::Status CheckUsable(const BlasFunctions& blas) { return Start(blas).status(); }
+
 absl::StatusOr<Gemm> Gemm::Create(const BlasFunctions& blas, MemoryBudget& budget) {
   CODEGEN_ASSIGN_OR_RETURN(DeviceBuffer workspace, DeviceBuffer::Create(budget, kWorkspaceBytes));
-  cublasLtHandle_t handle = nullptr;
-  CODEGEN_RETURN_IF_ERROR(CheckBlas(blas, blas.Create(&handle), "starting cuBLASLt"));
-  return Gemm(blas, BlasHandle(handle, blas.Destroy), std::move(workspace));
+  CODEGEN_ASSIGN_OR_RETURN(BlasHandle handle, Start(blas));
+  return Gemm(blas, std::move(handle), std::move(workspace));
 }
 
 absl::Status Gemm::Prepare(const GemmShape& shape) {

@@ -39,6 +39,9 @@ namespace codegen::cuda {
 // rows more or less change little. Requires: rows >= 1.
 std::int64_t RowBucket(std::int64_t rows);
 
+// OK, or why this library cannot be used on the device of the calling thread.
+absl::Status CheckUsable(const BlasFunctions& blas);
+
 enum class GemmResult {
   kStore,  // y = p
   kAdd,    // y = y + p; only without gelu

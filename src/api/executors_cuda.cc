@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <optional>
+#include <string>
 #include <utility>
 
 #include "api/executors.h"
@@ -20,15 +20,11 @@ class CudaHost {
  public:
   static absl::StatusOr<std::shared_ptr<CudaHost>> Create(const LoadOptions& options) {
     CODEGEN_ASSIGN_OR_RETURN(std::shared_ptr<ThreadPool> pool, PoolOf(options));
-    // Without cuBLASLt our own kernels do its part.
-    absl::StatusOr<cuda::BlasFunctions> blas = cuda::MachineBlas();
-    CODEGEN_ASSIGN_OR_RETURN(
-        std::unique_ptr<cuda::CudaDevice> device,
-        cuda::CudaDevice::Create({.device = options.device.index,
-                                  .memory = options.device_memory,
-                                  .deterministic = options.deterministic},
-                                 blas.ok() ? std::optional(*blas) : std::nullopt,
-                                 *pool->state().pool));
+    CODEGEN_ASSIGN_OR_RETURN(std::unique_ptr<cuda::CudaDevice> device,
+                             cuda::CudaDevice::Create({.device = options.device.index,
+                                                       .memory = options.device_memory,
+                                                       .deterministic = options.deterministic},
+                                                      cuda::MachineBlas(), *pool->state().pool));
     return std::make_shared<CudaHost>(std::move(pool), std::move(device));
   }
 
@@ -36,6 +32,13 @@ class CudaHost {
       : pool_(std::move(pool)), device_(std::move(device)) {}
 
   cuda::CudaDevice& device() { return *device_; }
+
+  std::string Library() const {
+    if (device_->options().deterministic) return "none: deterministic";
+    const absl::StatusOr<cuda::BlasFunctions>& blas = device_->blas();
+    if (blas.ok()) return "cuBLASLt " + cuda::BlasVersion(*blas);
+    return "none: " + std::string(blas.status().message());
+  }
 
   MachineSpeed Measure() {
     const absl::StatusOr<cuda::DeviceSpeed> speed = cuda::MeasureDevice(*device_);
@@ -58,7 +61,8 @@ absl::StatusOr<OnDevice> Load(const std::shared_ptr<CudaHost>& host,
   return OnDevice{.model = std::make_shared<const Model>(host, std::move(weights)),
                   .measure = [host] { return host->Measure(); },
                   .memory = [host] { return host->device().budget().free_bytes(); },
-                  .peak = "bf16"};
+                  .peak = "bf16",
+                  .gpu_library = host->Library()};
 }
 
 }  // namespace

@@ -299,6 +299,7 @@ absl::Status LoadWeights(const model::TensorSource& source, const LoadOptions& o
   CODEGEN_ASSIGN_OR_RETURN(plan.calibration, CalibrationOf(options, state.tokenizer));
   const auto load = OnCpu(options) ? api::LoadOnCpu : api::LoadOnCuda;
   CODEGEN_ASSIGN_OR_RETURN(state.on_device, load(Resolved(options), source, inspector, plan));
+  state.info.gpu_library = state.on_device.gpu_library;
   state.info.cpu_features = state.on_device.cpu_features;
   state.info.fingerprint = inspector.Fingerprint();
   return absl::OkStatus();

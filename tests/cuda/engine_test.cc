@@ -8,6 +8,7 @@
 
 #include <cmath>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "codegen/batcher.h"
@@ -146,6 +147,33 @@ TEST_F(CudaEngine, R07ALostDeviceEndsItsEngineAndNothingElse) {
   ASSERT_THAT(on_cpu, IsOk());
   EXPECT_THAT(Session::Create(*on_cpu)->Complete(request), IsOk());
   simt::Reset();
+}
+
+// A host can tell a machine whose prompts are slow for want of a library from one that has it.
+TEST_F(CudaEngine, SaysWhatComputesProductsOfManyRows) {
+  const testing::TempFolder folder;
+  testing::WriteSineFolder(folder);
+  const auto library = [&](simt::Library blas, bool deterministic) {
+    simt::Reset({.blas = blas});
+    const absl::StatusOr<Model> model =
+        Model::Load(folder.path(), {.device = Device::Cuda(0),
+                                    .device_memory = std::int64_t{40} << 20,
+                                    .deterministic = deterministic,
+                                    .threads = 1});
+    EXPECT_THAT(model, IsOk());
+    EXPECT_THAT(Session::Create(*model)->ScoreTokens(Text()), IsOk());
+    return model->info().gpu_library;
+  };
+  EXPECT_EQ(library(simt::Library::kPresent, false), "cuBLASLt 13.1.0");
+  EXPECT_EQ(library(simt::Library::kPresent, true), "none: deterministic");
+  EXPECT_EQ(library(simt::Library::kUnusable, false),
+            "none: starting cuBLASLt: CUBLAS_STATUS_NOT_INITIALIZED");
+  EXPECT_EQ(library(simt::Library::kMissing, false),
+            "none: cuBLAS cannot be opened: there is none");
+
+  const absl::StatusOr<Model> on_cpu = Model::Load(folder.path(), {.threads = 1});
+  ASSERT_THAT(on_cpu, IsOk());
+  EXPECT_EQ(on_cpu->info().gpu_library, "");
 }
 
 TEST_F(CudaEngine, IsBenchmarkedAsADevice) {
