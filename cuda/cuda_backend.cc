@@ -74,6 +74,7 @@ absl::StatusOr<CudaBackend> CudaBackend::Create(CudaDevice& device,
   std::optional<Gemm> gemm;
   if (device.blas().ok() && !device.options().deterministic) {
     CODEGEN_ASSIGN_OR_RETURN(gemm, Gemm::Create(*device.blas(), device.budget()));
+    gemm->BeginWith(device.tuning());
   }
   CODEGEN_ASSIGN_OR_RETURN(
       StepArrays arrays,

@@ -16,6 +16,7 @@
 #include "base/thread_pool.h"
 #include "codegen/options.h"
 #include "cuda/buffer.h"
+#include "cuda/gemm_tuning.h"
 #include "cuda/library.h"
 #include "cuda/transfer.h"
 
@@ -134,6 +135,11 @@ class CudaDevice {
   // Or why there is none.
   const absl::StatusOr<BlasFunctions>& blas() const { return blas_; }
   const DeviceShape& shape() const { return shape_; }
+
+  // What backends begin with. Requires, of SetTuning: before the first is made.
+  const std::shared_ptr<const GemmTuning>& tuning() const { return tuning_; }
+  void SetTuning(std::shared_ptr<const GemmTuning> tuning) { tuning_ = std::move(tuning); }
+
   MemoryBudget& budget() { return budget_; }
 
   // Errors of all: RESOURCE_EXHAUSTED naming the bytes; UNAVAILABLE if the device is lost; of those
@@ -173,6 +179,7 @@ class CudaDevice {
   base::ThreadPool& pool_;
   MemoryBudget budget_;
   const DeviceShape shape_;
+  std::shared_ptr<const GemmTuning> tuning_ = std::make_shared<const GemmTuning>();
   std::mutex mutex_;
   Transfer transfer_;                 // guarded by mutex_
   std::weak_ptr<const Turns> turns_;  // the latest; guarded by mutex_

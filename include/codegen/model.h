@@ -42,9 +42,10 @@ struct ModelInfo {
   KvFormat kv_cache = KvFormat::kBf16;                // never kAuto
   Device device = Device::Cpu();                      // where it runs
   CpuFeatures cpu_features = CpuFeatures::kPortable;  // never kAuto; on a GPU kPortable
-  // What computes products of many rows on a GPU, empty on the CPU: "cuBLASLt 13.1.0"; or "none: "
-  // and why, where kernels of our own do it that are slower with prompts: the library is not there
-  // or does not work, or LoadOptions::deterministic.
+  // What computes products of many rows on a GPU, empty on the CPU: "cuBLASLt 13.1.0",
+  // with LoadOptions::tuning ", 112 products tuned" or ", not tuned: " and why; or "none: " and
+  // why, where kernels of our own do it that are slower with prompts: the library is not there or
+  // does not work, or LoadOptions::deterministic.
   std::string gpu_library = {};
   std::int64_t weight_bytes = 0;        // held in memory
   std::int64_t kv_bytes_per_token = 0;  // of a session or batch

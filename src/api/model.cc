@@ -27,6 +27,24 @@ namespace {
 
 bool OnCpu(const LoadOptions& options) { return options.device.kind == Device::Kind::kCpu; }
 
+absl::Status CheckTuning(const LoadOptions& options) {
+  const int rows = options.tuning.rows;
+  if (rows < 0 || rows > Limits::tuning_rows) {
+    return absl::InvalidArgumentError(
+        fmt::format("LoadOptions::tuning.rows is {}, allowed 0 to {}", rows, Limits::tuning_rows));
+  }
+  if (rows > 0 && (OnCpu(options) || options.deterministic)) {
+    return absl::InvalidArgumentError(
+        fmt::format("LoadOptions::tuning.rows is {}, must be 0 {}", rows,
+                    OnCpu(options) ? "on the CPU" : "where LoadOptions::deterministic is set"));
+  }
+  if (rows == 0 && !options.tuning.file.empty()) {
+    return absl::InvalidArgumentError(
+        "LoadOptions::tuning.file is given, but tuning.rows is 0: nothing would be tuned");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckOnCpu(const LoadOptions& options) {
   if (options.device.index != 0) {
     return absl::InvalidArgumentError(
@@ -109,6 +127,7 @@ absl::Status CheckOptions(const LoadOptions& options) {
                     WeightFormatName(options.weights)));
   }
   CODEGEN_RETURN_IF_ERROR(CheckParallel(options));
+  CODEGEN_RETURN_IF_ERROR(CheckTuning(options));
   return OnCpu(options) ? CheckOnCpu(options) : CheckOnCuda(options);
 }
 

@@ -62,15 +62,34 @@ TEST(Help, DescribesEachCommandWithAnExample) {
 TEST(Help, NamesEveryFlagOfACompletion) {
   const Outcome outcome = RunProgram({"complete", "--help"});
 
-  for (const char* flag : {"model DIR",      "device D",         "device-memory BYTES",
-                           "deterministic ", "weights FORMAT",   "threads N",
-                           "tokenizer DIR",  "qkv-groups N",     "json ",
-                           "json-lines ",    "prompt TEXT",      "prompt-file FILE",
-                           "prompt-ids IDS", "max-new-tokens N", "temperature T",
-                           "top-k K",        "top-p P",          "min-p P",
-                           "seed N",         "stop TEXT",        "ignore-eos ",
-                           "logprobs ",      "special ",         "concurrency N",
-                           "priority P",     "deadline-ms D"}) {
+  for (const char* flag : {"model DIR",
+                           "device D",
+                           "device-memory BYTES",
+                           "deterministic ",
+                           "weights FORMAT",
+                           "threads N",
+                           "tune-rows N",
+                           "tuning-file FILE",
+                           "tokenizer DIR",
+                           "qkv-groups N",
+                           "json ",
+                           "json-lines ",
+                           "prompt TEXT",
+                           "prompt-file FILE",
+                           "prompt-ids IDS",
+                           "max-new-tokens N",
+                           "temperature T",
+                           "top-k K",
+                           "top-p P",
+                           "min-p P",
+                           "seed N",
+                           "stop TEXT",
+                           "ignore-eos ",
+                           "logprobs ",
+                           "special ",
+                           "concurrency N",
+                           "priority P",
+                           "deadline-ms D"}) {
     EXPECT_THAT(outcome.out, HasSubstr(fmt::format("\n  --{}", flag)));
   }
 }
@@ -232,6 +251,11 @@ TEST(Usage, RefusesBadValuesOfTheFlagsOfAGpu) {
     ExpectWrongUsage({"complete", "--model", "m", "--device-memory", value},
                      "--device-memory: expected a whole number of at least 0");
   }
+  for (const char* value : {"", "-1", "x", "8193"}) {
+    ExpectWrongUsage({"bench", "--model", "m", "--tune-rows", value},
+                     "--tune-rows: expected a whole number in [0, 8192]");
+  }
+  ExpectWrongUsage({"complete", "--tuning-file", ""}, "--tuning-file: expected a file");
   ExpectWrongUsage({"complete", "--deterministic=yes"}, "--deterministic: takes no value");
 }
 
