@@ -11,6 +11,7 @@
 #include <iterator>
 #include <limits>
 #include <span>
+#include <string_view>
 #include <tuple>
 #include <utility>
 #include <vector>

@@ -20,7 +20,6 @@
 #include <cublasLt.h>
 
 #include <string>
-#include <string_view>
 
 #include "cuda/gemm_plan.h"
 
