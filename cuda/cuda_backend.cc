@@ -30,9 +30,6 @@ namespace {
 
 using backend::Holds;
 
-// More than this are more than a service with steady load needs; all are captured anew then.
-constexpr std::size_t kMostGraphs = 64;
-
 // Blocks of attend_decode that a multiprocessor holds.
 constexpr int kDecodeBlocks = 3;
 
@@ -75,11 +72,9 @@ absl::StatusOr<CudaBackend> CudaBackend::Create(CudaDevice& device,
   CODEGEN_ASSIGN_OR_RETURN(Stream stream, Stream::Create());
   CODEGEN_ASSIGN_OR_RETURN(Event done, Event::Create(EventUse::kOrder));
   std::optional<Gemm> gemm;
-  if (device.blas().has_value() && !device.options().deterministic) {
-    absl::StatusOr<Gemm> made = Gemm::Create(*device.blas(), device.budget());
-    // A library that does not work here is like one that is not there.
-    if (!made.ok() && !absl::IsFailedPrecondition(made.status())) return made.status();
-    if (made.ok()) gemm = *std::move(made);
+  if (device.blas().ok() && !device.options().deterministic) {
+    CODEGEN_ASSIGN_OR_RETURN(gemm, Gemm::Create(*device.blas(), device.budget()));
+    gemm->BeginWith(device.tuning());
   }
   CODEGEN_ASSIGN_OR_RETURN(
       StepArrays arrays,
@@ -134,15 +129,13 @@ absl::Status CudaBackend::PutStep(const backend::Step& step, absl::FunctionRef<v
                .decode_groups = one_attention ? 0 : rows,
                .prefill_groups = one_attention ? rows : 0};
   const GraphKey key{capacity_.rows, capacity_.logit_rows, !step.sampling.empty()};
-  if (const auto graph = graphs_.find(key); graph != graphs_.end())
-    return graph->second.Launch(stream_);
+  if (const Graph* const graph = graphs_.Find(key); graph != nullptr) return graph->Launch(stream_);
   if (seen_.insert(key).second) return put();
 
   absl::StatusOr<Graph> captured = Graph::Capture(stream_, put);
   if (absl::IsUnavailable(captured.status())) return captured.status();
   if (!captured.ok()) return put();  // a graph takes memory; the step itself has all it needs
-  if (graphs_.size() >= kMostGraphs) graphs_.clear();
-  return graphs_.emplace(key, *std::move(captured)).first->second.Launch(stream_);
+  return graphs_.Add(key, *std::move(captured)).Launch(stream_);
 }
 
 absl::Status CudaBackend::Wait() {

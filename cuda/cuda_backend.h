@@ -18,8 +18,8 @@
 #include <absl/status/statusor.h>
 
 #include <compare>
+#include <cstddef>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -31,7 +31,7 @@
 #include "cuda/cuda_device.h"
 #include "cuda/event.h"
 #include "cuda/gemm.h"
-#include "cuda/graph.h"
+#include "cuda/graph_cache.h"
 #include "cuda/linear.h"
 #include "cuda/scratch.h"
 #include "cuda/step_arrays.h"
@@ -48,7 +48,7 @@ class CudaBackend {
   using Device = CudaDevice;
 
   // Takes all memory that steps use, but for what CUDA itself takes for graphs. `device` outlives
-  // the backend. Errors: RESOURCE_EXHAUSTED.
+  // the backend. Errors: RESOURCE_EXHAUSTED; of cuBLASLt, where the device has it.
   static absl::StatusOr<CudaBackend> Create(CudaDevice& device, const backend::StepLimits& limits);
 
   // As backend/step.h says. INTERNAL if the step is larger than the limits; UNAVAILABLE if the
@@ -76,6 +76,9 @@ class CudaBackend {
   std::int64_t graphs() const { return static_cast<std::int64_t>(graphs_.size()); }
 
  private:
+  // More are more than a service with steady load needs.
+  static constexpr std::size_t kMostGraphs = 64;
+
   // What steps that one graph serves have in common.
   struct GraphKey {
     int rows;
@@ -110,7 +113,7 @@ class CudaBackend {
   StepArrays arrays_;
   Scratch scratch_;
   std::set<GraphKey> seen_;  // kinds of steps that have run
-  std::map<GraphKey, Graph> graphs_;
+  GraphCache<GraphKey> graphs_{kMostGraphs};
 
   bool in_step_ = false;
   bool planned_ = false;  // the splits of the step's decodes

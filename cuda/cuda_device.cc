@@ -83,14 +83,17 @@ void Tensor::SetRows(std::int64_t rows) {
 }
 
 absl::StatusOr<std::unique_ptr<CudaDevice>> CudaDevice::Create(const CudaOptions& options,
-                                                               std::optional<BlasFunctions> blas,
+                                                               absl::StatusOr<BlasFunctions> blas,
                                                                base::ThreadPool& pool) {
   CODEGEN_ASSIGN_OR_RETURN(const CurrentDevice current, CurrentDevice::Choose(options.device));
+  if (blas.ok()) {
+    if (absl::Status usable = CheckUsable(*blas); !usable.ok()) blas = std::move(usable);
+  }
   CODEGEN_ASSIGN_OR_RETURN(const std::int64_t memory, MemoryToTake(options));
   CODEGEN_ASSIGN_OR_RETURN(const DeviceShape shape, ShapeOf(options.device));
   CODEGEN_ASSIGN_OR_RETURN(Transfer transfer, Transfer::Create(pool));
   return std::unique_ptr<CudaDevice>(
-      new CudaDevice(options, blas, pool, memory, shape, std::move(transfer)));
+      new CudaDevice(options, std::move(blas), pool, memory, shape, std::move(transfer)));
 }
 
 absl::StatusOr<Tensor> CudaDevice::MakeTensor(std::int64_t capacity, std::int64_t columns,

@@ -10,13 +10,13 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <span>
 
 #include "backend/backend.h"
 #include "base/thread_pool.h"
 #include "codegen/options.h"
 #include "cuda/buffer.h"
+#include "cuda/gemm_tuning.h"
 #include "cuda/library.h"
 #include "cuda/transfer.h"
 
@@ -123,17 +123,23 @@ class CudaDevice {
   using Norm = cuda::Norm;
   using KvLayer = cuda::KvLayer;
 
-  // `pool`, whose threads lay out weights, outlives the device. Without `blas` own kernels do the
-  // products of many rows too. FAILED_PRECONDITION if there is no such device, no driver, or a
-  // device that the kernels are not built for; INVALID_ARGUMENT if it has less memory than asked
-  // for.
+  // `pool`, whose threads lay out weights, outlives the device. Without `blas`, or where it does
+  // not work on this device, own kernels do the products of many rows too. FAILED_PRECONDITION if
+  // there is no such device, no driver, or a device that the kernels are not built for;
+  // INVALID_ARGUMENT if it has less memory than asked for.
   static absl::StatusOr<std::unique_ptr<CudaDevice>> Create(const CudaOptions& options,
-                                                            std::optional<BlasFunctions> blas,
+                                                            absl::StatusOr<BlasFunctions> blas,
                                                             base::ThreadPool& pool);
 
   const CudaOptions& options() const { return options_; }
-  const std::optional<BlasFunctions>& blas() const { return blas_; }
+  // Or why there is none.
+  const absl::StatusOr<BlasFunctions>& blas() const { return blas_; }
   const DeviceShape& shape() const { return shape_; }
+
+  // What backends begin with. Requires, of SetTuning: before the first is made.
+  const std::shared_ptr<const GemmTuning>& tuning() const { return tuning_; }
+  void SetTuning(std::shared_ptr<const GemmTuning> tuning) { tuning_ = std::move(tuning); }
+
   MemoryBudget& budget() { return budget_; }
 
   // Errors of all: RESOURCE_EXHAUSTED naming the bytes; UNAVAILABLE if the device is lost; of those
@@ -155,10 +161,10 @@ class CudaDevice {
   absl::Status Download(const Tensor& x, std::span<float> out);
 
  private:
-  CudaDevice(const CudaOptions& options, std::optional<BlasFunctions> blas, base::ThreadPool& pool,
+  CudaDevice(const CudaOptions& options, absl::StatusOr<BlasFunctions> blas, base::ThreadPool& pool,
              std::int64_t memory, const DeviceShape& shape, Transfer transfer)
       : options_(options),
-        blas_(blas),
+        blas_(std::move(blas)),
         pool_(pool),
         budget_(memory),
         shape_(shape),
@@ -169,10 +175,11 @@ class CudaDevice {
                                                         std::int64_t positions);
 
   const CudaOptions options_;
-  const std::optional<BlasFunctions> blas_;
+  const absl::StatusOr<BlasFunctions> blas_;
   base::ThreadPool& pool_;
   MemoryBudget budget_;
   const DeviceShape shape_;
+  std::shared_ptr<const GemmTuning> tuning_ = std::make_shared<const GemmTuning>();
   std::mutex mutex_;
   Transfer transfer_;                 // guarded by mutex_
   std::weak_ptr<const Turns> turns_;  // the latest; guarded by mutex_

@@ -27,6 +27,12 @@ GemmShape BucketOf(const GemmShape& shape) {
   return bucket;
 }
 
+absl::StatusOr<BlasHandle> Start(const BlasFunctions& blas) {
+  cublasLtHandle_t handle = nullptr;
+  CODEGEN_RETURN_IF_ERROR(CheckBlas(blas, blas.Create(&handle), "starting cuBLASLt"));
+  return BlasHandle(handle, blas.Destroy);
+}
+
 }  // namespace
 
 std::int64_t RowBucket(std::int64_t rows) {
@@ -39,20 +45,29 @@ std::int64_t RowBucket(std::int64_t rows) {
   return RoundUp(rows, 512);
 }
 
+absl::Status CheckUsable(const BlasFunctions& blas) { return Start(blas).status(); }
+
 absl::StatusOr<Gemm> Gemm::Create(const BlasFunctions& blas, MemoryBudget& budget) {
   CODEGEN_ASSIGN_OR_RETURN(DeviceBuffer workspace, DeviceBuffer::Create(budget, kWorkspaceBytes));
-  cublasLtHandle_t handle = nullptr;
-  CODEGEN_RETURN_IF_ERROR(CheckBlas(blas, blas.Create(&handle), "starting cuBLASLt"));
-  return Gemm(blas, BlasHandle(handle, blas.Destroy), std::move(workspace));
+  CODEGEN_ASSIGN_OR_RETURN(BlasHandle handle, Start(blas));
+  return Gemm(blas, std::move(handle), std::move(workspace));
 }
 
 absl::Status Gemm::Prepare(const GemmShape& shape) {
   const GemmShape bucket = BucketOf(shape);
   if (plans_.contains(bucket)) return absl::OkStatus();
   CODEGEN_ASSIGN_OR_RETURN(
-      plans_[bucket],
+      std::unique_ptr<GemmPlan> plan,
       GemmPlan::Create(blas_, handle_.get(), bucket, static_cast<std::size_t>(workspace_.bytes())));
+  if (const auto tuned = tuning_->find(bucket); tuned != tuning_->end())
+    plan->ChooseLike(tuned->second);
+  plans_.emplace(bucket, std::move(plan));
   return absl::OkStatus();
+}
+
+bool Gemm::Choose(const GemmShape& shape, const cublasLtMatmulAlgo_t& algorithm) {
+  const absl::StatusOr<GemmPlan*> plan = FindPlan(shape);
+  return plan.ok() && (*plan)->ChooseLike(algorithm);
 }
 
 absl::Status Gemm::Multiply(const GemmShape& shape, const GemmOperands& operands,
@@ -62,21 +77,24 @@ absl::Status Gemm::Multiply(const GemmShape& shape, const GemmOperands& operands
   return Run(*plan, operands, plan->algorithm(), stream);
 }
 
-absl::Status Gemm::Tune(const GemmShape& shape, const GemmOperands& operands,
-                        const Stream& stream) {
+absl::StatusOr<cublasLtMatmulAlgo_t> Gemm::Tune(const GemmShape& shape,
+                                                const GemmOperands& operands,
+                                                const Stream& stream) {
   CODEGEN_RETURN_IF_ERROR(Prepare(shape));
   CODEGEN_ASSIGN_OR_RETURN(GemmPlan* const plan, FindPlan(shape));
   CODEGEN_RETURN_IF_ERROR(plan->SetRows(shape.rows));
   double best = std::numeric_limits<double>::infinity();
+  std::size_t fastest = 0;
   for (std::size_t i = 0; i < plan->algorithms().size(); ++i) {
     const cublasLtMatmulAlgo_t& algorithm = plan->algorithms()[i];
     if (!plan->Takes(algorithm)) continue;
     CODEGEN_ASSIGN_OR_RETURN(const double seconds, Time(*plan, operands, algorithm, stream));
     if (seconds >= best) continue;
     best = seconds;
-    plan->Choose(i);
+    fastest = i;
   }
-  return absl::OkStatus();
+  plan->Choose(fastest);
+  return plan->algorithms()[fastest];
 }
 
 absl::StatusOr<double> Gemm::Time(GemmPlan& plan, const GemmOperands& operands,

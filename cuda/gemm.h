@@ -30,6 +30,7 @@
 
 #include "cuda/buffer.h"
 #include "cuda/gemm_plan.h"
+#include "cuda/gemm_tuning.h"
 #include "cuda/library.h"
 #include "cuda/stream.h"
 
@@ -38,6 +39,9 @@ namespace codegen::cuda {
 // The number of rows whose plan serves `rows`: dense where steps of decoding lie, wider where a few
 // rows more or less change little. Requires: rows >= 1.
 std::int64_t RowBucket(std::int64_t rows);
+
+// OK, or why this library cannot be used on the device of the calling thread.
+absl::Status CheckUsable(const BlasFunctions& blas);
 
 enum class GemmResult {
   kStore,  // y = p
@@ -59,13 +63,22 @@ class Gemm {
   // cuBLASLt finds no usable device.
   static absl::StatusOr<Gemm> Create(const BlasFunctions& blas, MemoryBudget& budget);
 
+  // Plans that are made from now on have the algorithms that `tuning` says, where cuBLASLt offers
+  // them. Before: those that it thinks best.
+  void BeginWith(std::shared_ptr<const GemmTuning> tuning) { tuning_ = std::move(tuning); }
+
   // Makes the plan for the bucket of `shape.rows` unless there is one. INVALID_ARGUMENT if no
   // algorithm takes such matrices: a row of each must be a multiple of 16 bytes.
   absl::Status Prepare(const GemmShape& shape);
 
+  // Makes `algorithm` that of the plan. False if there is no plan, or cuBLASLt does not offer it.
+  bool Choose(const GemmShape& shape, const cublasLtMatmulAlgo_t& algorithm);
+
   // Prepare, and then the plan's algorithm is the one that was fastest on `operands`, of which y is
-  // overwritten. Runs each several times and waits for the stream: not for use within a step.
-  absl::Status Tune(const GemmShape& shape, const GemmOperands& operands, const Stream& stream);
+  // overwritten; returns it. Runs each several times and waits for the stream: not for use within a
+  // step. An error leaves the plan's algorithm as it was.
+  absl::StatusOr<cublasLtMatmulAlgo_t> Tune(const GemmShape& shape, const GemmOperands& operands,
+                                            const Stream& stream);
 
   // Puts the product into `stream`. Neither waits nor allocates, and may be captured. Addresses are
   // multiples of 16. INTERNAL if no plan serves the shape.
@@ -87,6 +100,7 @@ class Gemm {
   BlasFunctions blas_;
   BlasHandle handle_;
   DeviceBuffer workspace_;
+  std::shared_ptr<const GemmTuning> tuning_ = std::make_shared<const GemmTuning>();
   absl::flat_hash_map<GemmShape, std::unique_ptr<GemmPlan>> plans_;  // by the rows of the bucket
 };
 

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 
 #include "base/check.h"
@@ -148,6 +149,15 @@ void GemmPlan::Choose(std::size_t algorithm) {
   CODEGEN_DCHECK(algorithm < algorithms_.size());
   chosen_ = algorithm;
   ChooseForRows();
+}
+
+bool GemmPlan::ChooseLike(const cublasLtMatmulAlgo_t& algorithm) {
+  const auto found = std::ranges::find_if(algorithms_, [&](const cublasLtMatmulAlgo_t& offered) {
+    return std::ranges::equal(offered.data, algorithm.data);
+  });
+  if (found == algorithms_.end()) return false;
+  Choose(static_cast<std::size_t>(found - algorithms_.begin()));
+  return true;
 }
 
 absl::Status GemmPlan::SetRows(std::int64_t rows) {

@@ -67,6 +67,8 @@ class GemmPlan {
 
   // Makes one of them the plan's.
   void Choose(std::size_t algorithm);
+  // The same for one that is equal to `algorithm`. False if none is.
+  bool ChooseLike(const cublasLtMatmulAlgo_t& algorithm);
 
   // Sets the number of rows for what follows. Requires: 1 <= rows <= those of the shape.
   absl::Status SetRows(std::int64_t rows);

@@ -17,12 +17,12 @@ endfunction()
 
 function(codegen_cuda_host_library name runtime)
   codegen_cuda_library(${name}
-    SOURCES buffer.cc check.cc event.cc gemm.cc gemm_plan.cc graph.cc library.cc stream.cc
+    SOURCES buffer.cc check.cc event.cc gemm.cc gemm_plan.cc gemm_tuning.cc graph.cc library.cc stream.cc
     LINKS codegen_base ${runtime} absl::cleanup absl::flat_hash_map absl::hash ${CMAKE_DL_LIBS})
 endfunction()
 
 function(codegen_cuda_backend_library name host)
   codegen_cuda_library(${name}
-    SOURCES cuda_backend.cc cuda_device.cc linear.cc measure.cc pack.cc scratch.cc step_arrays.cc transfer.cc
+    SOURCES cuda_backend.cc cuda_device.cc linear.cc measure.cc pack.cc scratch.cc step_arrays.cc transfer.cc tune.cc
     LINKS ${host} ${ARGN} codegen_backend codegen_quant)
 endfunction()

@@ -42,6 +42,7 @@ std::string FindFunctions(void* library, BlasFunctions& blas) {
       .Find("cublasLtCreate", blas.Create)
       .Find("cublasLtDestroy", blas.Destroy)
       .Find("cublasLtGetStatusName", blas.GetStatusName)
+      .Find("cublasLtGetVersion", blas.GetVersion)
       .Find("cublasLtMatmulDescCreate", blas.MatmulDescCreate)
       .Find("cublasLtMatmulDescDestroy", blas.MatmulDescDestroy)
       .Find("cublasLtMatmulDescSetAttribute", blas.MatmulDescSetAttribute)
@@ -81,6 +82,11 @@ absl::StatusOr<BlasFunctions> OpenBlas(const char* name) {
   if (const std::string missing = FindFunctions(library, blas); !missing.empty())
     return absl::FailedPreconditionError(fmt::format("{} has no function {}", name, missing));
   return blas;
+}
+
+std::string BlasVersion(const BlasFunctions& blas) {
+  const std::size_t version = blas.GetVersion();  // 10000 major + 100 minor + patch
+  return fmt::format("{}.{}.{}", version / 10000, version / 100 % 100, version % 100);
 }
 
 absl::Status CheckBlas(const BlasFunctions& blas, cublasStatus_t status, std::string_view what) {

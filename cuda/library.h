@@ -12,6 +12,7 @@
 #include <absl/status/statusor.h>
 #include <cublasLt.h>
 
+#include <string>
 #include <string_view>
 
 namespace codegen::cuda {
@@ -21,6 +22,7 @@ struct BlasFunctions {
   decltype(&cublasLtCreate) Create = nullptr;
   decltype(&cublasLtDestroy) Destroy = nullptr;
   decltype(&cublasLtGetStatusName) GetStatusName = nullptr;
+  decltype(&cublasLtGetVersion) GetVersion = nullptr;
   decltype(&cublasLtMatmulDescCreate) MatmulDescCreate = nullptr;
   decltype(&cublasLtMatmulDescDestroy) MatmulDescDestroy = nullptr;
   decltype(&cublasLtMatmulDescSetAttribute) MatmulDescSetAttribute = nullptr;
@@ -40,6 +42,9 @@ inline constexpr const char* kBlasLibrary = "libcublasLt.so.13";
 // Opens the library, for good: it is not made to be closed. FAILED_PRECONDITION if it is not there
 // or lacks a function.
 absl::StatusOr<BlasFunctions> OpenBlas(const char* name = kBlasLibrary);
+
+// As "13.1.0".
+std::string BlasVersion(const BlasFunctions& blas);
 
 // OK, or what went wrong while doing `what`, with the codes of Check.
 absl::Status CheckBlas(const BlasFunctions& blas, cublasStatus_t status, std::string_view what);

@@ -55,47 +55,54 @@ absl::Status InPieces(LinearArgs<W, X, Y> args, int most, const Put& put) {
   return absl::OkStatus();
 }
 
-bool GemmTakes(const LinearChoice& choice, const Tensor& x, const Weight& w, Then then,
-               const LinearRows& rows, const Tensor& y) {
-  if (choice.gemm == nullptr || choice.deterministic || rows.capacity <= kSkinnyRows) return false;
-  if (w.format != WeightFormat::kBf16 || x.holds() != Holds::kFactors) return false;
-  if (w.inputs % 8 != 0 || w.outputs % 8 != 0) return false;
-  // Its epilogues with gelu store bf16.
-  if (then == Then::kGelu) return y.holds() == Holds::kFactors;
-  return then == Then::kStore || y.holds() == Holds::kSums;
-}
-
 // UNIMPLEMENTED if cuBLASLt has no algorithm for it, which it says before the first one.
-absl::Status PutGemm(Gemm& gemm, const Tensor& x, const Weight& w, Then then,
-                     const LinearRows& rows, Tensor& y, const Stream& stream) {
-  const bool biased = w.bias.bytes() > 0;
-  const bool sums = y.holds() == Holds::kSums;
-  GemmShape shape{.rows = rows.capacity, .outputs = w.outputs, .inputs = w.inputs};
-  if (then == Then::kGelu) {
-    shape.epilogue = biased ? GemmEpilogue::kGeluBias : GemmEpilogue::kGelu;
-  } else {
-    shape.epilogue = biased ? GemmEpilogue::kBias : GemmEpilogue::kNone;
-  }
-  shape.result_type = sums ? CUDA_R_32F : CUDA_R_16BF;
-  const absl::Status prepared = gemm.Prepare(shape);
+absl::Status PutGemm(Gemm& gemm, GemmProduct product, const Tensor& x, Tensor& y,
+                     const Stream& stream) {
+  const absl::Status prepared = gemm.Prepare(product.shape);
   if (absl::IsInvalidArgument(prepared)) return absl::UnimplementedError(prepared.message());
   CODEGEN_RETURN_IF_ERROR(prepared);
-  return gemm.Multiply(shape,
-                       {.x = x.as<void>(),
-                        .w = w.elements.data(),
-                        .bias = sums ? w.bias.data() : w.bias_bf16.data(),
-                        .y = y.as<void>(),
-                        .result = then == Then::kAdd ? GemmResult::kAdd : GemmResult::kStore},
-                       stream);
+  product.operands.x = x.as<void>();
+  product.operands.y = y.as<void>();
+  return gemm.Multiply(product.shape, product.operands, stream);
+}
+
+bool GemmTakes(const LinearProduct& product, int rows) {
+  const Weight& w = *product.weight;
+  if (rows <= kSkinnyRows || w.format != WeightFormat::kBf16) return false;
+  if (w.inputs % 8 != 0 || w.outputs % 8 != 0) return false;
+  // Its epilogues with gelu store bf16.
+  if (product.then == Then::kGelu) return product.y == Holds::kFactors;
+  return product.then == Then::kStore || product.y == Holds::kSums;
 }
 
 }  // namespace
 
+std::optional<GemmProduct> GemmProductOf(const LinearProduct& product, int rows) {
+  if (!GemmTakes(product, rows)) return std::nullopt;
+  const Weight& w = *product.weight;
+  const bool biased = w.bias.bytes() > 0;
+  const bool sums = product.y == Holds::kSums;
+  GemmProduct gemm{.shape = {.rows = rows, .outputs = w.outputs, .inputs = w.inputs}};
+  if (product.then == Then::kGelu) {
+    gemm.shape.epilogue = biased ? GemmEpilogue::kGeluBias : GemmEpilogue::kGelu;
+  } else {
+    gemm.shape.epilogue = biased ? GemmEpilogue::kBias : GemmEpilogue::kNone;
+  }
+  gemm.shape.result_type = sums ? CUDA_R_32F : CUDA_R_16BF;
+  gemm.operands.w = w.elements.data();
+  gemm.operands.bias = sums ? w.bias.data() : w.bias_bf16.data();
+  gemm.operands.result = product.then == Then::kAdd ? GemmResult::kAdd : GemmResult::kStore;
+  return gemm;
+}
+
 absl::Status PutLinear(const LinearChoice& choice, const Tensor& x, const Weight& w, Then then,
                        const LinearRows& rows, Tensor& y, const Stream& stream) {
-  if (GemmTakes(choice, x, w, then, rows, y)) {
-    absl::Status status = PutGemm(*choice.gemm, x, w, then, rows, y, stream);
-    if (!absl::IsUnimplemented(status)) return status;
+  if (choice.gemm != nullptr && !choice.deterministic && x.holds() == Holds::kFactors) {
+    const LinearProduct product{.weight = &w, .then = then, .y = y.holds()};
+    if (const auto gemm = GemmProductOf(product, rows.capacity); gemm.has_value()) {
+      absl::Status status = PutGemm(*choice.gemm, *gemm, x, y, stream);
+      if (!absl::IsUnimplemented(status)) return status;
+    }
   }
   return WithWeight(w.format, [&]<class W>(W) {
     return WithElements(x, y, [&]<class X, class Y>(const X* from, Y* to) {

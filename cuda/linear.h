@@ -17,6 +17,7 @@
 #include <absl/status/status.h>
 
 #include <cstdint>
+#include <optional>
 
 #include "backend/backend.h"
 #include "cuda/cuda_device.h"
@@ -35,6 +36,22 @@ struct LinearRows {
   const std::int32_t* count = nullptr;
   int capacity = 0;
 };
+
+// A product as a model has it, of x that holds factors.
+struct LinearProduct {
+  const Weight* weight;
+  backend::Then then = backend::Then::kStore;
+  backend::Holds y = backend::Holds::kSums;
+};
+
+// What PutLinear asks cuBLASLt for; x and y of the operands are left out.
+struct GemmProduct {
+  GemmShape shape;
+  GemmOperands operands;
+};
+
+// Nothing where kernels of our own do it for so many rows.
+std::optional<GemmProduct> GemmProductOf(const LinearProduct& product, int rows);
 
 // Puts the product into `stream`. Does not wait, and takes no memory of the device; cuBLASLt is
 // asked for its algorithms when a bucket of rows comes for the first time. Errors: of the launch.

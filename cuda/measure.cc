@@ -91,7 +91,7 @@ absl::StatusOr<DeviceSpeed> MeasureDevice(CudaDevice& device) {
   speed.name = properties.name;
   CODEGEN_ASSIGN_OR_RETURN(const Stream stream, Stream::Create());
   CODEGEN_ASSIGN_OR_RETURN(speed.copy_gb_s, MeasureCopies(device, stream));
-  if (device.blas().has_value()) {
+  if (device.blas().ok()) {
     CODEGEN_ASSIGN_OR_RETURN(speed.bf16_gflops, MeasureProducts(device, stream));
   }
   return speed;

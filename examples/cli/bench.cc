@@ -40,6 +40,7 @@ Json ToJson(const LoadedModel& loaded, const codegen::BenchmarkResult& result) {
   for (const codegen::DecodeSpeed& decode : result.decode) cases.push_back(ToJson(decode));
   const codegen::ModelInfo& info = loaded.model.info();
   return {{"device", codegen::DeviceName(info.device)},
+          {"gpu_library", OrNull(info.gpu_library)},
           {"machine", ToJson(result.machine)},
           {"weights", codegen::WeightFormatName(info.weights)},
           {"head_weights", codegen::WeightFormatName(info.head_weights)},
@@ -104,8 +105,8 @@ Command BenchCommand() {
       .details =
           R"(Times prefill of each prompt length, and decoding at each batch size after a prompt of the
 first length; shares are of what the machine was measured to do, just before or after.
---json prints {"device", "machine": {"threads", "isa", "read_gb_s", "f32_gflops", "bf16_gflops",
-  "int8_gops"}, "weights", "head_weights", "weight_bytes", "kv_cache", "precision", "peak",
+--json prints {"device", "gpu_library", "machine": {"threads", "isa", "read_gb_s", "f32_gflops",
+  "bf16_gflops", "int8_gops"}, "weights", "head_weights", "weight_bytes", "kv_cache", "precision", "peak",
   "load_s", "results": [
   {"what": "prefill", "tokens", "tok_s", "share_of_peak"},
   {"what": "decode", "batch", "context", "tok_s", "share_of_bandwidth"}]}.
@@ -122,8 +123,8 @@ starts when it was due. Each point starts with an empty cache of prefixes.
 --static-batches N batches as a host does by hand: all that wait, up to N, start together and the
 next start when the last of these has ended. It is the same engine and computes no padding, so
 what it loses to the continuous batch is lost to waiting alone.
---load --json prints {"device", "weights", "weight_bytes", "kv_cache", "precision", "isa",
-  "mode": "continuous|static", "max_batch", "points": [{"clients" | "rate", "requests",
+--load --json prints {"device", "gpu_library", "weights", "weight_bytes", "kv_cache", "precision",
+  "isa", "mode": "continuous|static", "max_batch", "points": [{"clients" | "rate", "requests",
   "tokens", "seconds", "tok_s", "requests_per_min", "ttft_s": {"p50", "p95", "p99"},
   "inter_token_s": {"p50", "p95", "p99"}, "end_to_end_s": {"p50", "p95", "p99"}, "goodput",
   "batch_size", "kv_usage", "preemptions", "prefix_hit_rate"}]}; requests_per_min counts those

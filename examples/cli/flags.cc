@@ -119,6 +119,16 @@ constexpr Flag kModelFlags[] = {
      }},
     {"deterministic", nullptr, "", "on a GPU: the same bits whatever shares the batch",
      [](std::string_view, Flags& flags) { return flags.load.deterministic = true; }},
+    {"tune-rows", "N", "a whole number in [0, 8192]",
+     "on a GPU: time algorithms for steps of up to N rows; 0, none",
+     [](std::string_view value, Flags& flags) {
+       return ParseNumber(value, 0, codegen::Limits::tuning_rows, flags.load.tuning.rows);
+     }},
+    {"tuning-file", "FILE", "a file", "read and keep what --tune-rows has found in this file",
+     [](std::string_view value, Flags& flags) {
+       flags.load.tuning.file = value;
+       return !value.empty();
+     }},
     {"weights", "FORMAT", kFormats, "auto (as stored), f32, bf16, f16, int8 or int4; auto",
      [](std::string_view value, Flags& flags) { return SetWeights(value, flags.load.weights); }},
     {"head-weights", "FORMAT", kFormats, "of embedding and output matrix; auto, as --weights",

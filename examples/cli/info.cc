@@ -15,8 +15,6 @@
 namespace cli {
 namespace {
 
-Json OrNull(const std::string& text) { return text.empty() ? Json() : Json(text); }
-
 Json BytesPerFormat(const codegen::MemoryEstimate& memory) {
   return {{"f32", memory.f32_bytes},
           {"bf16", memory.bf16_bytes},
@@ -47,6 +45,7 @@ Json ToJson(const codegen::ModelInfo& info, const codegen::MemoryEstimate& memor
           {"precision", codegen::ComputePrecisionName(info.precision)},
           {"device", codegen::DeviceName(info.device)},
           {"cpu_features", codegen::CpuFeaturesName(info.cpu_features)},
+          {"gpu_library", OrNull(info.gpu_library)},
           {"end_of_text", info.end_of_text < 0 ? Json() : Json(info.end_of_text)},
           {"tokenizer", OrNull(info.tokenizer)},
           {"fingerprint", info.fingerprint},
@@ -69,6 +68,7 @@ Json ToJson(const codegen::Tokenizer& tokenizer,
           {"precision", nullptr},
           {"device", nullptr},
           {"cpu_features", nullptr},
+          {"gpu_library", nullptr},
           {"end_of_text", end_of_text ? Json(*end_of_text) : Json()},
           {"tokenizer", tokenizer.kind()},
           {"fingerprint", nullptr},
@@ -143,7 +143,7 @@ weights is described as far as it goes.
   "parameters", "weights", "head_weights", "weight_bytes",
   "bytes_per_format": {"f32", "bf16", "f16", "int8", "int4"},
   "kv_cache", "kv_bytes_per_token", "precision", "device", "cpu_features",
-  "end_of_text", "tokenizer", "fingerprint", "warnings": []}; null where unknown.
+  "gpu_library", "end_of_text", "tokenizer", "fingerprint", "warnings": []}; null where unknown.
 )",
       .example = "codegen info --model examples/models/codegen-tiny-python",
       .flags = {CommonFlags()},

@@ -119,6 +119,7 @@ Json ToJson(const LoadedModel& loaded, const Flags& flags,
   Json points = Json::array();
   for (const LoadSummary& summary : summaries) points.push_back(ToJson(summary));
   return {{"device", codegen::DeviceName(info.device)},
+          {"gpu_library", OrNull(info.gpu_library)},
           {"weights", codegen::WeightFormatName(info.weights)},
           {"weight_bytes", info.weight_bytes},
           {"kv_cache", codegen::KvFormatName(info.kv_cache)},

@@ -8,11 +8,14 @@
 #include <absl/status/status.h>
 
 #include <nlohmann/json.hpp>
+#include <string>
 #include <string_view>
 
 namespace cli {
 
 using Json = nlohmann::ordered_json;  // keys stay in the order in which they were written
+
+inline Json OrNull(const std::string& text) { return text.empty() ? Json() : Json(text); }
 
 // Writes and flushes. Errors: CANCELLED if nobody reads any more, else UNKNOWN with the system's
 // reason.

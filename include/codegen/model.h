@@ -42,10 +42,15 @@ struct ModelInfo {
   KvFormat kv_cache = KvFormat::kBf16;                // never kAuto
   Device device = Device::Cpu();                      // where it runs
   CpuFeatures cpu_features = CpuFeatures::kPortable;  // never kAuto; on a GPU kPortable
-  std::int64_t weight_bytes = 0;                      // held in memory
-  std::int64_t kv_bytes_per_token = 0;                // of a session or batch
-  TokenId end_of_text = -1;                           // ends a completion; -1 if there is none
-  std::string tokenizer = {};                         // Tokenizer::kind(), empty without one
+  // What computes products of many rows on a GPU, empty on the CPU: "cuBLASLt 13.1.0",
+  // with LoadOptions::tuning ", 112 products tuned" or ", not tuned: " and why; or "none: " and
+  // why, where kernels of our own do it that are slower with prompts: the library is not there or
+  // does not work, or LoadOptions::deterministic.
+  std::string gpu_library = {};
+  std::int64_t weight_bytes = 0;        // held in memory
+  std::int64_t kv_bytes_per_token = 0;  // of a session or batch
+  TokenId end_of_text = -1;             // ends a completion; -1 if there is none
+  std::string tokenizer = {};           // Tokenizer::kind(), empty without one
   std::string fingerprint = {};  // 16 hexadecimal digits over shape and weights' values; same
                                  // values, same digits
   std::vector<std::string> warnings =

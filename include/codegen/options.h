@@ -140,6 +140,25 @@ struct ParallelOptions {
   int tensor = 1;
 };
 
+// How products of more than 64 rows, those of prompts and large batches, find their algorithm on a
+// GPU. cuBLASLt offers some for each product, and a guess at the fastest; Load can measure them
+// instead. It does not unless asked to, because that takes time, and two loads may choose
+// differently, and then differ in the last digits of what they compute; `file` prevents the latter.
+struct TuningOptions {
+  // Measure for steps of up to so many rows: BatcherOptions::step_tokens, say. In [0, 8192]; 0
+  // measures nothing. Must be 0 on the CPU, and where LoadOptions::deterministic is set, as then no
+  // algorithm of cuBLASLt is used. Takes memory of the GPU meanwhile, for rows of inputs and
+  // outputs of the largest matrix. If that, or a product, fails, the guesses stay, and
+  // ModelInfo::gpu_library says so.
+  int rows = 0;
+  // Keep what was measured in this file, for every model that names it: Load measures only what it
+  // does not find there, and then writes the file anew. What another kind of GPU or another version
+  // of cuBLASLt has measured does not count and is replaced. Empty: keep nothing. Errors: those of
+  // reading and writing files; DATA_LOSS if it is not a file of that kind, which then stays as it
+  // is; RESOURCE_EXHAUSTED beyond Limits::tuning_bytes. INVALID_ARGUMENT without `rows`.
+  std::string file = {};
+};
+
 // What a callback wants next.
 enum class Next { kContinue, kCancel };
 
@@ -163,6 +182,7 @@ struct LoadOptions {
   // On a GPU: gives a sequence the same bits whatever shares its batch, at the price of slower
   // large batches. On the CPU that is always so, and this changes nothing.
   bool deterministic = false;
+  TuningOptions tuning = {};                   // on a GPU only
   WeightFormat weights = WeightFormat::kAuto;  // of the matrices of the blocks
   // Of the embedding and the output matrix (lm_head). kAuto: as `weights`, but int8 where that is
   // int4: their rows are what the model says in the end. An embedding is never less than int8.
@@ -311,6 +331,8 @@ struct Limits {
   static constexpr std::int64_t shard_index_bytes = std::int64_t{64} << 20;
   static constexpr std::int64_t safetensors_header_bytes = std::int64_t{100} << 20;
   static constexpr std::int64_t pickle_bytes = std::int64_t{64} << 20;
+  static constexpr std::int64_t tuning_bytes = std::int64_t{1} << 20;
+  static constexpr int tuning_rows = 8192;
   static constexpr int shards = 4096;
   static constexpr int tensors = 100'000;
   static constexpr int tensor_rank = 8;

@@ -29,6 +29,7 @@ struct OnDevice {
   std::function<std::int64_t()> memory = {};
   CpuFeatures cpu_features = CpuFeatures::kPortable;  // on a GPU as it is here
   std::string peak = {};                              // BenchmarkResult::peak
+  std::string gpu_library = {};                       // ModelInfo::gpu_library
 };
 
 // LoadOptions::thread_pool, or a pool of the model's own. INVALID_ARGUMENT if both are asked for;

@@ -27,6 +27,24 @@ namespace {
 
 bool OnCpu(const LoadOptions& options) { return options.device.kind == Device::Kind::kCpu; }
 
+absl::Status CheckTuning(const LoadOptions& options) {
+  const int rows = options.tuning.rows;
+  if (rows < 0 || rows > Limits::tuning_rows) {
+    return absl::InvalidArgumentError(
+        fmt::format("LoadOptions::tuning.rows is {}, allowed 0 to {}", rows, Limits::tuning_rows));
+  }
+  if (rows > 0 && (OnCpu(options) || options.deterministic)) {
+    return absl::InvalidArgumentError(
+        fmt::format("LoadOptions::tuning.rows is {}, must be 0 {}", rows,
+                    OnCpu(options) ? "on the CPU" : "where LoadOptions::deterministic is set"));
+  }
+  if (rows == 0 && !options.tuning.file.empty()) {
+    return absl::InvalidArgumentError(
+        "LoadOptions::tuning.file is given, but tuning.rows is 0: nothing would be tuned");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckOnCpu(const LoadOptions& options) {
   if (options.device.index != 0) {
     return absl::InvalidArgumentError(
@@ -109,6 +127,7 @@ absl::Status CheckOptions(const LoadOptions& options) {
                     WeightFormatName(options.weights)));
   }
   CODEGEN_RETURN_IF_ERROR(CheckParallel(options));
+  CODEGEN_RETURN_IF_ERROR(CheckTuning(options));
   return OnCpu(options) ? CheckOnCpu(options) : CheckOnCuda(options);
 }
 
@@ -299,6 +318,7 @@ absl::Status LoadWeights(const model::TensorSource& source, const LoadOptions& o
   CODEGEN_ASSIGN_OR_RETURN(plan.calibration, CalibrationOf(options, state.tokenizer));
   const auto load = OnCpu(options) ? api::LoadOnCpu : api::LoadOnCuda;
   CODEGEN_ASSIGN_OR_RETURN(state.on_device, load(Resolved(options), source, inspector, plan));
+  state.info.gpu_library = state.on_device.gpu_library;
   state.info.cpu_features = state.on_device.cpu_features;
   state.info.fingerprint = inspector.Fingerprint();
   return absl::OkStatus();

@@ -36,6 +36,7 @@ absl::StatusCode CodeOf(int error) {
       return absl::StatusCode::kResourceExhausted;
     case EEXIST:
     case ENOTDIR:
+    case EISDIR:
       return absl::StatusCode::kFailedPrecondition;
     case EINVAL:  // an empty path
     case ENAMETOOLONG:
@@ -51,13 +52,17 @@ absl::Status WriteError(int error, const std::string& name) {
                       fmt::format("{}: cannot be written: {}", name, std::strerror(error)));
 }
 
-// Gives `from` the name `to` unless that is taken. 0 or an error number.
+// Gives `from` the name `to`, in place of what has it. 0 or an error number.
+int RenameOver(const std::string& from, const std::string& to) {
+  return ::rename(from.c_str(), to.c_str()) == 0 ? 0 : errno;
+}
+
+// The same unless that is taken.
 int RenameToNew(const std::string& from, const std::string& to) {
   if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return 0;
   if (errno != EINVAL && errno != ENOSYS) return errno;
   // A file system without that flag.
-  if (Exists(to)) return EEXIST;
-  return ::rename(from.c_str(), to.c_str()) == 0 ? 0 : errno;
+  return Exists(to) ? EEXIST : RenameOver(from, to);
 }
 
 // Makes the names in a folder last. Some file systems cannot; then they last as long as they do.
@@ -70,29 +75,34 @@ void SyncFolder(const std::string& folder) {
 
 }  // namespace
 
-absl::StatusOr<NewFile> NewFile::Create(const std::string& folder, const std::string& name) {
+absl::StatusOr<NewFile> NewFile::Create(const std::string& folder, const std::string& name,
+                                        Taken taken) {
   constexpr int kTries = 100;
-  struct stat taken = {};
-  if (::lstat(JoinPath(folder, name).c_str(), &taken) == 0) return WriteError(EEXIST, name);
+  struct stat found = {};
+  if (taken == Taken::kRefused && ::lstat(JoinPath(folder, name).c_str(), &found) == 0)
+    return WriteError(EEXIST, name);
   for (int i = 0; i < kTries; ++i) {
     std::string temporary = JoinPath(folder, fmt::format(".{}.{}-{}.part", name, ::getpid(), i));
     const int descriptor = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (descriptor >= 0) return NewFile(descriptor, folder, name, std::move(temporary));
+    if (descriptor >= 0) return NewFile(descriptor, folder, name, taken, std::move(temporary));
     if (errno != EEXIST) break;
   }
   return WriteError(errno, name);
 }
 
-NewFile::NewFile(int descriptor, std::string folder, std::string name, std::string temporary)
+NewFile::NewFile(int descriptor, std::string folder, std::string name, Taken taken,
+                 std::string temporary)
     : descriptor_(descriptor),
       folder_(std::move(folder)),
       name_(std::move(name)),
+      taken_(taken),
       temporary_(std::move(temporary)) {}
 
 NewFile::NewFile(NewFile&& other) noexcept
     : descriptor_(std::exchange(other.descriptor_, -1)),
       folder_(std::move(other.folder_)),
       name_(std::move(other.name_)),
+      taken_(other.taken_),
       temporary_(std::exchange(other.temporary_, {})) {}
 
 NewFile::~NewFile() {
@@ -121,16 +131,17 @@ absl::Status NewFile::Close() {
 
 absl::Status NewFile::Commit() {
   CODEGEN_RETURN_IF_ERROR(Close());
-  if (const int error = RenameToNew(temporary_, JoinPath(folder_, name_)); error != 0)
+  const auto rename = taken_ == Taken::kRefused ? RenameToNew : RenameOver;
+  if (const int error = rename(temporary_, JoinPath(folder_, name_)); error != 0)
     return WriteError(error, name_);
   temporary_.clear();
   SyncFolder(folder_);
   return absl::OkStatus();
 }
 
-absl::Status WriteNewFile(const std::string& folder, const std::string& name,
-                          std::string_view text) {
-  CODEGEN_ASSIGN_OR_RETURN(NewFile file, NewFile::Create(folder, name));
+absl::Status WriteNewFile(const std::string& folder, const std::string& name, std::string_view text,
+                          Taken taken) {
+  CODEGEN_ASSIGN_OR_RETURN(NewFile file, NewFile::Create(folder, name, taken));
   CODEGEN_RETURN_IF_ERROR(file.Write(std::as_bytes(std::span(text))));
   return file.Commit();
 }

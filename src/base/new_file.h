@@ -21,34 +21,42 @@
 
 namespace codegen::base {
 
-// Errors of all: FAILED_PRECONDITION (the name is taken), NOT_FOUND (no such folder),
-// PERMISSION_DENIED, RESOURCE_EXHAUSTED (the disk is full, descriptors), INVALID_ARGUMENT (not a
-// possible path), UNKNOWN with the system's reason.
+// What becomes of a file that has the name already.
+enum class Taken {
+  kRefused,   // it stays, and the new one is refused
+  kReplaced,  // by the new one, at once: a reader sees all of one of them
+};
+
+// Errors of all: FAILED_PRECONDITION (the name is taken, with kReplaced by a folder), NOT_FOUND (no
+// such folder), PERMISSION_DENIED, RESOURCE_EXHAUSTED (the disk is full, descriptors),
+// INVALID_ARGUMENT (not a possible path), UNKNOWN with the system's reason.
 class NewFile {
  public:
-  static absl::StatusOr<NewFile> Create(const std::string& folder, const std::string& name);
+  static absl::StatusOr<NewFile> Create(const std::string& folder, const std::string& name,
+                                        Taken taken = Taken::kRefused);
 
   NewFile(NewFile&& other) noexcept;
   NewFile& operator=(NewFile&&) = delete;
   ~NewFile();  // removes what was not committed
 
   absl::Status Write(std::span<const std::byte> bytes);
-  // Waits for the disk. Nothing is written over: a file of this name that appeared meanwhile stays.
+  // Waits for the disk. With kRefused a file of this name that appeared meanwhile stays, too.
   absl::Status Commit();
 
  private:
-  NewFile(int descriptor, std::string folder, std::string name, std::string temporary);
+  NewFile(int descriptor, std::string folder, std::string name, Taken taken, std::string temporary);
   absl::Status Close();
 
   int descriptor_;
   std::string folder_;
   std::string name_;
+  Taken taken_;
   std::string temporary_;  // the path to remove; empty once committed
 };
 
 // Writes a file of this content. Errors: as NewFile.
-absl::Status WriteNewFile(const std::string& folder, const std::string& name,
-                          std::string_view text);
+absl::Status WriteNewFile(const std::string& folder, const std::string& name, std::string_view text,
+                          Taken taken = Taken::kRefused);
 
 // Makes a folder, and those around it, unless it is there. Errors: as NewFile; FAILED_PRECONDITION
 // if there is something else by that name.

@@ -252,6 +252,25 @@ TEST(Device, TheCpuHasNoNumberAndNoMemoryOfItsOwn) {
   EXPECT_THAT(load({.device_memory = -1}), StatusIs(kInvalidArgument, "device_memory is -1"));
 }
 
+TEST(Device, IsTunedOnAGpuAndForAFileThatIsFilled) {
+  const TempFolder folder;
+  const auto load = [&](const LoadOptions& options) { return Model::Load(folder.path(), options); };
+  using enum absl::StatusCode;
+
+  EXPECT_THAT(load({.tuning = {.rows = 1}}),
+              StatusIs(kInvalidArgument, "LoadOptions::tuning.rows is 1, must be 0 on the CPU"));
+  for (const int rows : {-1, 8193}) {
+    EXPECT_THAT(load({.device = Device::Cuda(3), .tuning = {.rows = rows}}),
+                StatusIs(kInvalidArgument, "allowed 0 to 8192"));
+  }
+  EXPECT_THAT(load({.device = Device::Cuda(3), .deterministic = true, .tuning = {.rows = 512}}),
+              StatusIs(kInvalidArgument, "must be 0 where LoadOptions::deterministic is set"));
+  for (const Device device : {Device::Cpu(), Device::Cuda(3)}) {
+    EXPECT_THAT(load({.device = device, .tuning = {.file = "file"}}),
+                StatusIs(kInvalidArgument, "LoadOptions::tuning.file is given, but tuning.rows"));
+  }
+}
+
 TEST(Device, IsDeterministicOnTheCpuWhateverIsAsked) {
   TempFolder folder;
   WriteSineFolder(folder);

@@ -57,6 +57,31 @@ TEST(NewFile, LeavesNothingWithoutACommit) {
   EXPECT_EQ(FilesIn(folder), 0);
 }
 
+TEST(NewFile, TakesThePlaceOfAnother) {
+  const TempFolder folder;
+  ASSERT_THAT(WriteNewFile(folder.path(), "name", "before"), IsOk());
+  {
+    auto file = NewFile::Create(folder.path(), "name", Taken::kReplaced);
+    ASSERT_THAT(file, IsOk());
+    ASSERT_THAT(file->Write(BytesOf("after")), IsOk());
+    EXPECT_EQ(*ReadFile(folder.Path("name"), 100), "before");
+
+    ASSERT_THAT(file->Commit(), IsOk());
+  }
+  EXPECT_EQ(*ReadFile(folder.Path("name"), 100), "after");
+  EXPECT_EQ(FilesIn(folder), 1);
+}
+
+TEST(NewFile, TakesThePlaceOfNoFolder) {
+  const TempFolder folder;
+  ASSERT_THAT(MakeFolder(folder.Path("name")), IsOk());
+
+  EXPECT_THAT(WriteNewFile(folder.path(), "name", "text", Taken::kReplaced),
+              StatusIs(kFailedPrecondition, "name: cannot be written"));
+
+  EXPECT_EQ(FilesIn(folder), 1);
+}
+
 TEST(NewFile, WritesOverNothing) {
   const TempFolder folder;
   auto file = NewFile::Create(folder.path(), "name");

@@ -53,8 +53,9 @@ TEST(BenchLoad, PrintsTheObjectOthersRelyOn) {
 
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   const Json result = OutputOf(outcome);
-  EXPECT_THAT(KeysOf(result), ElementsAre("device", "weights", "weight_bytes", "kv_cache",
-                                          "precision", "isa", "mode", "max_batch", "points"));
+  EXPECT_THAT(KeysOf(result),
+              ElementsAre("device", "gpu_library", "weights", "weight_bytes", "kv_cache",
+                          "precision", "isa", "mode", "max_batch", "points"));
   EXPECT_EQ(result["device"], "cpu");
   EXPECT_EQ(result["weights"], "bf16");
   EXPECT_EQ(result["mode"], "continuous");

@@ -23,11 +23,12 @@ TEST(Bench, PrintsTheObjectOthersRelyOn) {
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   const Json result = OutputOf(outcome);
   EXPECT_THAT(KeysOf(result),
-              ElementsAre("device", "machine", "weights", "head_weights", "weight_bytes",
-                          "kv_cache", "precision", "peak", "load_s", "results"));
+              ElementsAre("device", "gpu_library", "machine", "weights", "head_weights",
+                          "weight_bytes", "kv_cache", "precision", "peak", "load_s", "results"));
   EXPECT_THAT(KeysOf(result["machine"]),
               ElementsAre("threads", "isa", "read_gb_s", "f32_gflops", "bf16_gflops", "int8_gops"));
   EXPECT_EQ(result["device"], "cpu");
+  EXPECT_EQ(result["gpu_library"], nullptr);
   EXPECT_EQ(result["machine"]["threads"], 2);
   EXPECT_EQ(result["weights"], "bf16");
   EXPECT_EQ(result["precision"], "fast");

@@ -48,5 +48,15 @@ TEST(Device, HasMemoryToLimitOnAGpuOnly) {
   EXPECT_EQ(CompleteOn(model, {"--device-memory", "0"}).exit_code, 0);
 }
 
+TEST(Device, IsTunedOnAGpuOnly) {
+  const ModelFolder model;
+
+  const Outcome outcome = CompleteOn(model, {"--tune-rows", "512", "--tuning-file", "tuning"});
+
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_THAT(outcome.err, StartsWith("codegen: INVALID_ARGUMENT: LoadOptions::tuning.rows is 512, "
+                                      "must be 0 on the CPU"));
+}
+
 }  // namespace
 }  // namespace codegen::testing

@@ -16,8 +16,8 @@ constexpr const char* kKeys[] = {"family",           "shape",        "parameters
                                  "weights",          "head_weights", "weight_bytes",
                                  "bytes_per_format", "kv_cache",     "kv_bytes_per_token",
                                  "precision",        "device",       "cpu_features",
-                                 "end_of_text",      "tokenizer",    "fingerprint",
-                                 "warnings"};
+                                 "gpu_library",      "end_of_text",  "tokenizer",
+                                 "fingerprint",      "warnings"};
 
 TEST(Info, DescribesAModel) {
   const ModelFolder model;
@@ -59,6 +59,7 @@ TEST(Info, SaysHowAModelIsHeldAndComputed) {
   EXPECT_EQ(info["kv_cache"], "f32");
   EXPECT_EQ(info["device"], "cpu");
   EXPECT_EQ(info["cpu_features"], "portable");
+  EXPECT_EQ(info["gpu_library"], nullptr);
 }
 
 TEST(Info, PrintsALineForEachValue) {

@@ -68,6 +68,8 @@ TEST(Help, NamesEveryFlagOfACompletion) {
                            "deterministic ",
                            "weights FORMAT",
                            "threads N",
+                           "tune-rows N",
+                           "tuning-file FILE",
                            "tokenizer DIR",
                            "qkv-groups N",
                            "json ",
@@ -259,6 +261,11 @@ TEST(Usage, RefusesBadValuesOfTheFlagsOfAGpu) {
     ExpectWrongUsage({"complete", "--model", "m", "--device-memory", value},
                      "--device-memory: expected a whole number of at least 0");
   }
+  for (const char* value : {"", "-1", "x", "8193"}) {
+    ExpectWrongUsage({"bench", "--model", "m", "--tune-rows", value},
+                     "--tune-rows: expected a whole number in [0, 8192]");
+  }
+  ExpectWrongUsage({"complete", "--tuning-file", ""}, "--tuning-file: expected a file");
   ExpectWrongUsage({"complete", "--deterministic=yes"}, "--deterministic: takes no value");
 }
 

@@ -40,6 +40,8 @@ constexpr WeightFormat kEveryFormat[] = {WeightFormat::kF32, WeightFormat::kBf16
 
 constexpr backend::Heads kSomeHeads = {.count = 2, .dim = 24, .rotary_dim = 8};
 
+const absl::Status kNoBlas = absl::FailedPreconditionError("no such library");
+
 std::vector<float> Waves(std::int64_t count) {
   std::vector<float> waves;
   for (std::int64_t i = 0; i < count; ++i) waves.push_back(std::sin(static_cast<float>(i)));
@@ -152,8 +154,8 @@ TEST_F(CudaDeviceTest, TakesWhatIsFreeUnlessToldHowMuch) {
   void* held = nullptr;
   ASSERT_EQ(cudaMalloc(&held, 1 << 20), cudaSuccess);
 
-  const auto all = CudaDevice::Create({}, std::nullopt, *pool_);
-  const auto some = CudaDevice::Create({.memory = 12345}, std::nullopt, *pool_);
+  const auto all = CudaDevice::Create({}, kNoBlas, *pool_);
+  const auto some = CudaDevice::Create({.memory = 12345}, kNoBlas, *pool_);
 
   ASSERT_THAT(all, IsOk());
   ASSERT_THAT(some, IsOk());
@@ -161,8 +163,8 @@ TEST_F(CudaDeviceTest, TakesWhatIsFreeUnlessToldHowMuch) {
   EXPECT_EQ((*all)->budget().bytes(), kFree - kFree / 4) << "the rest is for CUDA";
   EXPECT_EQ((*some)->budget().bytes(), 12345);
   EXPECT_EQ((*all)->shape().multiprocessors, 132);
-  EXPECT_FALSE((*all)->blas().has_value());
-  EXPECT_TRUE(device_->blas().has_value());
+  EXPECT_FALSE((*all)->blas().ok());
+  EXPECT_TRUE(device_->blas().ok());
   EXPECT_EQ(cudaFree(held), cudaSuccess);
 }
 

@@ -6,8 +6,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
+#include <cstdint>
+#include <filesystem>
 #include <memory>
+#include <string>
+#include <tuple>
 #include <vector>
 
 #include "codegen/batcher.h"
@@ -146,6 +151,105 @@ TEST_F(CudaEngine, R07ALostDeviceEndsItsEngineAndNothingElse) {
   ASSERT_THAT(on_cpu, IsOk());
   EXPECT_THAT(Session::Create(*on_cpu)->Complete(request), IsOk());
   simt::Reset();
+}
+
+// A host can tell a machine whose prompts are slow for want of a library from one that has it.
+TEST_F(CudaEngine, SaysWhatComputesProductsOfManyRows) {
+  const testing::TempFolder folder;
+  testing::WriteSineFolder(folder);
+  const auto library = [&](simt::Library blas, bool deterministic) {
+    simt::Reset({.blas = blas});
+    const absl::StatusOr<Model> model =
+        Model::Load(folder.path(), {.device = Device::Cuda(0),
+                                    .device_memory = std::int64_t{40} << 20,
+                                    .deterministic = deterministic,
+                                    .threads = 1});
+    EXPECT_THAT(model, IsOk());
+    EXPECT_THAT(Session::Create(*model)->ScoreTokens(Text()), IsOk());
+    return model->info().gpu_library;
+  };
+  EXPECT_EQ(library(simt::Library::kPresent, false), "cuBLASLt 13.1.0");
+  EXPECT_EQ(library(simt::Library::kPresent, true), "none: deterministic");
+  EXPECT_EQ(library(simt::Library::kUnusable, false),
+            "none: starting cuBLASLt: CUBLAS_STATUS_NOT_INITIALIZED");
+  EXPECT_EQ(library(simt::Library::kMissing, false),
+            "none: cuBLAS cannot be opened: there is none");
+
+  const absl::StatusOr<Model> on_cpu = Model::Load(folder.path(), {.threads = 1});
+  ASSERT_THAT(on_cpu, IsOk());
+  EXPECT_EQ(on_cpu->info().gpu_library, "");
+}
+
+// Runs one step of 80 sequences.
+void RunAStep(const Model& model) {
+  const absl::StatusOr<std::unique_ptr<Batcher>> batcher = Batcher::Create(
+      model,
+      {.max_batch = 80,
+       .kv_bytes = 80 * 64 * model.info().kv_bytes_per_token,
+       .policy = {
+           .mode = BatchMode::kStatic, .window = std::chrono::seconds(5), .preferred = {80}}});
+  ASSERT_THAT(batcher, IsOk());
+  std::vector<Handle> handles;
+  for (int i = 0; i < 80; ++i) {
+    auto handle = (*batcher)->Submit(
+        {.prompt_ids = {i % 13}, .max_new_tokens = 1, .stop = {.ignore_eos = true}});
+    ASSERT_THAT(handle, IsOk());
+    handles.push_back(*std::move(handle));
+  }
+  for (Handle& handle : handles) EXPECT_THAT(handle.Wait().status, IsOk());
+}
+
+// Tuning knows all products of a model: none of a step is done as guessed. The pretended cuBLASLt
+// thinks algorithm 0 best, and 1 is the fastest.
+TEST_F(CudaEngine, ComputesStepsByWhatWasTunedAtLoad) {
+  for (model::ModelConfig config : {testing::TinyCodeGen(4), testing::TinyLlama()}) {
+    config.vocabulary = 16;  // of 13 cuBLASLt computes no logits
+    const testing::TempFolder folder;
+    testing::WriteSineFolder(folder, config);
+    // How often algorithms 0 and 1 ran in the step, and any while the model was loaded.
+    const auto run = [&](const TuningOptions& tuning) {
+      simt::Reset();
+      const absl::StatusOr<Model> model =
+          Model::Load(folder.path(), {.device = Device::Cuda(0), .tuning = tuning, .threads = 1});
+      EXPECT_THAT(model, IsOk());
+      const auto loaded = simt::Count().products_by_algorithm;
+      RunAStep(*model);
+      const auto all = simt::Count().products_by_algorithm;
+      return std::tuple(all[0] - loaded[0], all[1] - loaded[1], loaded[0] + loaded[1] + loaded[2],
+                        model->info().gpu_library);
+    };
+    const TuningOptions tuning{.rows = 96, .file = folder.Path("tuning.json")};
+    constexpr std::int64_t kProducts = 2 * 4 + 1;  // two blocks, and the logits
+
+    EXPECT_EQ(run({}), std::tuple(kProducts, 0, 0, "cuBLASLt 13.1.0"));
+    for (const bool first : {true, false}) {
+      const auto [guessed, fastest, timed, library] = run(tuning);
+      EXPECT_EQ(guessed, 0);
+      EXPECT_EQ(fastest, kProducts);
+      EXPECT_EQ(timed > 0, first);
+      EXPECT_EQ(library, "cuBLASLt 13.1.0, 10 products tuned") << "five, of up to 80 and 96 rows";
+    }
+  }
+}
+
+TEST_F(CudaEngine, LoadsUntunedWhereTuningFails) {
+  const testing::TempFolder folder;
+  testing::WriteSineFolder(folder);
+  const auto load = [&](const TuningOptions& tuning) {
+    return Model::Load(folder.path(), {.device = Device::Cuda(0),
+                                       .device_memory = std::int64_t{20} << 20,
+                                       .tuning = tuning,
+                                       .threads = 1});
+  };
+
+  const absl::StatusOr<Model> model = load({.rows = 96});
+
+  ASSERT_THAT(model, IsOk());
+  EXPECT_THAT(model->info().gpu_library, ::testing::StartsWith("cuBLASLt 13.1.0, not tuned: "));
+  const std::string notes = folder.Write("notes.txt", "not to be lost");
+  EXPECT_THAT(load({.rows = 96, .file = notes}).status(),
+              StatusIs(absl::StatusCode::kDataLoss, "LoadOptions::tuning.file: notes.txt"));
+  EXPECT_EQ(std::filesystem::file_size(notes), 14U);
 }
 
 TEST_F(CudaEngine, IsBenchmarkedAsADevice) {

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <random>
 #include <utility>
@@ -278,6 +279,52 @@ TEST_F(GemmTest, RunsTheFirstAlgorithmUntilTuned) {
   EXPECT_EQ(gemm_->plans(), 1);
 }
 
+TEST_F(GemmTest, BeginsWithWhatWasTuned) {
+  const GemmShape shape = {.rows = 8, .outputs = 8, .inputs = 8};
+  const GemmOperands operands = MakeOperands(shape);
+  const absl::StatusOr<cublasLtMatmulAlgo_t> fastest = gemm_->Tune(shape, operands, *stream_);
+  ASSERT_THAT(fastest, IsOk());
+  const auto tuning = std::make_shared<const GemmTuning>(GemmTuning{{shape, *fastest}});
+
+  MemoryBudget more(std::int64_t{32} << 20);
+  absl::StatusOr<Gemm> other = Gemm::Create(simt::PretendBlas(), more);
+  ASSERT_THAT(other, IsOk());
+  other->BeginWith(tuning);
+  auto expected = simt::Count().products_by_algorithm;
+  ASSERT_THAT(other->Prepare(shape), IsOk());
+  ASSERT_THAT(other->Multiply(shape, operands, *stream_), IsOk());
+
+  ++expected[1];
+  EXPECT_EQ(simt::Count().products_by_algorithm, expected);
+}
+
+TEST_F(GemmTest, ChoosesWhatTheLibraryOffersAlone) {
+  const GemmShape shape = {.rows = 8, .outputs = 8, .inputs = 8};
+  const GemmOperands operands = MakeOperands(shape);
+  const absl::StatusOr<cublasLtMatmulAlgo_t> fastest = gemm_->Tune(shape, operands, *stream_);
+  ASSERT_THAT(fastest, IsOk());
+  cublasLtMatmulAlgo_t other = *fastest;
+  ++other.data[7];
+
+  EXPECT_TRUE(gemm_->Choose(shape, *fastest));
+  EXPECT_FALSE(gemm_->Choose(shape, other));
+  EXPECT_FALSE(gemm_->Choose({.rows = 1, .outputs = 8, .inputs = 8}, *fastest)) << "no plan";
+}
+
+TEST_F(GemmTest, KeepsItsAlgorithmWhenTuningFails) {
+  const GemmShape shape = {.rows = 8, .outputs = 8, .inputs = 8};
+  const GemmOperands operands = MakeOperands(shape);
+  ASSERT_THAT(gemm_->Prepare(shape), IsOk());
+  simt::Inject({.call = simt::Call::kLaunch, .nth = 15, .error = cudaErrorInvalidConfiguration});
+  ASSERT_FALSE(gemm_->Tune(shape, operands, *stream_).ok()) << "behind the fastest";
+  auto expected = simt::Count().products_by_algorithm;
+
+  ASSERT_THAT(gemm_->Multiply(shape, operands, *stream_), IsOk());
+
+  ++expected[0];
+  EXPECT_EQ(simt::Count().products_by_algorithm, expected);
+}
+
 TEST_F(GemmTest, TunesUnderEveryPace) {
   for (const simt::Pace pace : {simt::Pace::kLazy, simt::Pace::kEager}) {
     StartAnew({.pace = pace});
@@ -348,7 +395,7 @@ TEST_F(GemmTest, SurvivesAFailureOfAnyCallWhileItTunes) {
   int failures = 0;
   for (;; ++failures) {
     simt::Inject({.nth = failures + 1, .error = cudaErrorInvalidConfiguration});
-    const absl::Status status = gemm_->Tune(shape, operands, *stream_);
+    const absl::Status status = gemm_->Tune(shape, operands, *stream_).status();
     EXPECT_EQ(simt::Count().live_events, 0);
     if (simt::HasPendingFaults()) {
       EXPECT_THAT(status, IsOk());

@@ -34,7 +34,10 @@ TEST(OpenBlas, FindsEveryFunctionOfTheRealLibrary) {
 
   EXPECT_EQ(std::string_view(blas->GetStatusName(CUBLAS_STATUS_NOT_SUPPORTED)),
             "CUBLAS_STATUS_NOT_SUPPORTED");
+  EXPECT_EQ(BlasVersion(*blas).substr(0, 3), "13.");
 }
+
+TEST(BlasVersion, HasThreeNumbers) { EXPECT_EQ(BlasVersion(simt::PretendBlas()), "13.1.0"); }
 
 TEST(CheckBlas, SaysWhatWentWrong) {
   const BlasFunctions blas = simt::PretendBlas();

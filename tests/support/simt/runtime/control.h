@@ -32,8 +32,11 @@ enum class Pace {
 // A driver that is not there is one that is too old, to CUDA; only its version differs.
 enum class Driver { kPresent, kNoDevice, kTooOld, kMissing };
 
+enum class Library { kPresent, kUnusable, kMissing };
+
 struct Settings {
   Driver driver = Driver::kPresent;
+  Library blas = Library::kPresent;  // of the machine; a test that brings its own has it anyway
   int devices = 1;
   int capability = 90;  // of each device to compute: ten times the major number, and the minor
   std::size_t memory_bytes = std::size_t{1} << 30;  // of each device

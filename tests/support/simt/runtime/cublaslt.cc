@@ -62,11 +62,14 @@ BlasAlgorithm Unpack(const cublasLtMatmulAlgo_t& algorithm) {
 }
 
 cublasStatus_t Create(cublasLtHandle_t* out) {
-  const cudaError_t error =
-      Api(Call::kOther, Capturing::kForbids, [](MachineLock& /*machine*/) { return cudaSuccess; });
+  const cudaError_t error = Api(Call::kOther, Capturing::kForbids, [](MachineLock& machine) {
+    return machine->settings.blas == Library::kUnusable ? cudaErrorNotSupported : cudaSuccess;
+  });
   if (error != cudaSuccess) return CUBLAS_STATUS_NOT_INITIALIZED;
   return MakeBlasObject(out, BlasContext{});
 }
+
+std::size_t Version() { return 130100; }
 
 const char* StatusName(cublasStatus_t status) {
   switch (status) {
@@ -259,6 +262,7 @@ cuda::BlasFunctions PretendBlas() {
   return {.Create = Create,
           .Destroy = DestroyBlasObject<BlasContext, cublasLtHandle_t>,
           .GetStatusName = StatusName,
+          .GetVersion = Version,
           .MatmulDescCreate = MakeProduct,
           .MatmulDescDestroy = DestroyBlasObject<BlasProduct, cublasLtMatmulDesc_t>,
           .MatmulDescSetAttribute = SetProduct,
