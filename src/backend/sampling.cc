@@ -169,9 +169,13 @@ SampledToken SampleRow(std::span<const float> logits, const Sampling& sampling) 
   const std::span<const float> row = logits.first(static_cast<std::size_t>(sampling.vocabulary));
   TokenId id = Largest(row);
   if (id < 0) return {};
-  if (sampling.temperature >= kGreedyTemperature)
+  if (sampling.given >= 0) {
+    CODEGEN_DCHECK(sampling.given < sampling.vocabulary);
+    id = sampling.given;
+  } else if (sampling.temperature >= kGreedyTemperature) {
     id = Draw(MakeCandidates(row, row[static_cast<std::size_t>(id)], sampling.temperature),
               sampling);
+  }
   return {.id = id, .logprob = sampling.logprob ? LogProbability(row, id) : 0};
 }
 

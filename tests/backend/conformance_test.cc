@@ -496,7 +496,8 @@ TYPED_TEST(Conformance, SampleOfEachRowIsSampleRow) {
                         .seed = this->random_(),
                         .position = i,
                         .vocabulary = std::array{103, 97}[this->random_() % 2],
-                        .logprob = i % 4 != 0});
+                        .logprob = i % 4 != 0,
+                        .given = i % 5 == 2 ? 2 * i : -1});
   std::vector<backend::SampledToken> tokens(40);
 
   this->duo_.subject().backend.Sample(x.tested, sampling, tokens);
