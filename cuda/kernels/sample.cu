@@ -313,9 +313,12 @@ __global__ void __launch_bounds__(kSampleThreads) SampleKernel(SampleArgs args) 
   const Largest largest = FindLargest(logits);
   SampledToken token;
   if (largest.id >= 0) {
-    token.id = sampling.temperature >= backend::kGreedyTemperature
-                   ? Draw(logits, sampling, largest.logit)
-                   : largest.id;
+    token.id = largest.id;
+    if (sampling.given >= 0) {
+      token.id = sampling.given;
+    } else if (sampling.temperature >= backend::kGreedyTemperature) {
+      token.id = Draw(logits, sampling, largest.logit);
+    }
   }
   if (!changes.empty()) Undo(data, changes, unchanged);
   if (token.id >= 0 && sampling.logprob) {

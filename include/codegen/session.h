@@ -42,16 +42,17 @@ using TextCallback = std::function<Next(std::string_view text)>;
 // LoadOptions::deterministic.)
 class CODEGEN_EXPORT Session {
  public:
-  // Takes the memory for keys, values and activations; a call takes what its text and, to score,
-  // its logits need. Errors: INVALID_ARGUMENT (options), RESOURCE_EXHAUSTED
-  // (memory).
+  // Takes the memory for keys, values and activations; a call takes what its text needs.
+  // Errors: INVALID_ARGUMENT (options), RESOURCE_EXHAUSTED (memory).
   static absl::StatusOr<Session> Create(const Model& model, const SessionOptions& options = {});
 
-  // A session whose completions run in `batcher`, beside all that runs there: same results, and no
-  // memory of its own. When the batcher is gone they fail with UNAVAILABLE. What it has seen is
-  // kept in the batcher's prefix cache, as long as nobody else wants the memory, and for this
-  // session alone unless its requests have a cache_salt. Scoring does take memory of its own, at
-  // the first call. Complete has the errors of Batcher::Submit too. Errors: INVALID_ARGUMENT
+  // A session whose completions and scores run in `batcher`, beside all that runs there: same
+  // results, and no memory of its own. When the batcher is gone they fail with UNAVAILABLE. What it
+  // has seen is kept in the batcher's prefix cache, as long as nobody else wants the memory, and
+  // for this session alone unless its requests have a cache_salt. Of a text that is scored a step
+  // takes as many tokens as BatcherOptions::max_batch leaves beside the samples that run; a score
+  // counts as a request, without a priority and with BatcherOptions::default_timeout. Both have the
+  // errors of Batcher::Submit too, and scoring DEADLINE_EXCEEDED. Errors: INVALID_ARGUMENT
   // (options).
   static absl::StatusOr<Session> Create(Batcher& batcher, const SessionOptions& options = {});
 

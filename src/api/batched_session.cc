@@ -22,10 +22,9 @@ bool IsError(const absl::Status& status) {
 // request has one.
 class BatchedSession final : public SessionImpl {
  public:
-  BatchedSession(std::shared_ptr<BatcherCore> core, int context, int chunk)
+  BatchedSession(std::shared_ptr<BatcherCore> core, int context)
       : SessionImpl(core->model(), context),
         core_(std::move(core)),
-        chunk_(chunk),
         salt_(fmt::format("\xFFsession {}", core_->NewSession())) {}
 
   int cached_tokens() const override { return kept_.load(std::memory_order_relaxed); }
@@ -65,23 +64,22 @@ class BatchedSession final : public SessionImpl {
     return status;
   }
 
-  // No request: it needs the logits of every token, which a batcher does not give.
   absl::StatusOr<Score> ScoreAll(std::span<const TokenId> ids) override {
-    std::shared_ptr<SessionImpl> scorer;
-    {
-      const base::MutexLock lock(mutex_);
-      if (!scorer_) {
-        CODEGEN_ASSIGN_OR_RETURN(scorer_, MakeOwnSession(model(), context(), chunk_));
-      }
-      scorer = scorer_;
-    }
-    return scorer->ScoreTokens(ids);
+    Score score{.token_ids = {ids.begin(), ids.end()}};
+    if (ids.size() < 2) return score;
+    CODEGEN_ASSIGN_OR_RETURN(const auto pending, core_->SubmitScore(ids, salt_));
+    Hold(pending);
+    if (cancelled()) pending->Cancel();  // before there was a request
+    const Completion& completion = *pending->WaitUntil(Time::max());
+    Hold(nullptr);
+    CODEGEN_RETURN_IF_ERROR(completion.status);
+    score.logprobs = completion.logprobs;
+    return WithPerplexity(std::move(score));
   }
 
   void OnCancel() override {
     const base::MutexLock lock(mutex_);
     if (running_) running_->Cancel();
-    if (scorer_) scorer_->Cancel();
   }
 
   void Hold(std::shared_ptr<PendingRequest> request) {
@@ -90,20 +88,17 @@ class BatchedSession final : public SessionImpl {
   }
 
   const std::shared_ptr<BatcherCore> core_;
-  const int chunk_;
   const std::string salt_;
   std::atomic<int> kept_ = 0;
 
   base::Mutex mutex_;
   std::shared_ptr<PendingRequest> running_ ABSL_GUARDED_BY(mutex_);
-  std::shared_ptr<SessionImpl> scorer_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace
 
-std::unique_ptr<SessionImpl> MakeBatchedSession(std::shared_ptr<BatcherCore> core, int context,
-                                                int chunk) {
-  return std::make_unique<BatchedSession>(std::move(core), context, chunk);
+std::unique_ptr<SessionImpl> MakeBatchedSession(std::shared_ptr<BatcherCore> core, int context) {
+  return std::make_unique<BatchedSession>(std::move(core), context);
 }
 
 }  // namespace codegen::api

@@ -195,8 +195,7 @@ Health BatcherCore::health() const {
 
 absl::StatusOr<std::shared_ptr<PendingRequest>> BatcherCore::Submit(Request request,
                                                                     Callbacks callbacks) try {
-  if (::getpid() != process_)
-    return absl::FailedPreconditionError("the batcher was made by the process that forked this");
+  CODEGEN_RETURN_IF_ERROR(CheckProcess());
   absl::StatusOr<runtime::Job> job = MakeJob(request);
   if (!job.ok()) {
     recorder_.Refused();
@@ -210,16 +209,37 @@ absl::StatusOr<std::shared_ptr<PendingRequest>> BatcherCore::Submit(Request requ
                                 .output_tokens = options_.output_tokens};
   const std::int64_t bytes =
       static_cast<std::int64_t>(job->prompt.size() * sizeof(TokenId) + request.prompt.size());
+  return Admit(*std::move(job), std::move(options), bytes);
+} catch (const std::bad_alloc&) {
+  return base::NoMemory("no memory for the request");
+}
+
+absl::StatusOr<std::shared_ptr<PendingRequest>> BatcherCore::SubmitScore(
+    std::span<const TokenId> ids, const std::string& cache_salt) try {
+  CODEGEN_RETURN_IF_ERROR(CheckProcess());
+  return Admit(MakeScoreJob(ids, cache_salt),
+               {.prompt_tokens = static_cast<int>(ids.size()), .logprobs = true},
+               static_cast<std::int64_t>(2 * ids.size_bytes()));
+} catch (const std::bad_alloc&) {
+  return base::NoMemory("no memory for the score");
+}
+
+absl::StatusOr<std::shared_ptr<PendingRequest>> BatcherCore::Admit(runtime::Job job,
+                                                                   PendingRequestOptions options,
+                                                                   std::int64_t bytes) {
   const base::MutexLock lock(mutex_);
   absl::Status status = CheckOpen();
-  if (status.ok()) status = intake_.Check(*job, bytes);
+  if (status.ok()) status = intake_.Check(job, bytes);
   if (!status.ok()) {
     recorder_.Refused();
     return status;
   }
-  return Accept(*std::move(job), std::move(options), bytes);
-} catch (const std::bad_alloc&) {
-  return base::NoMemory("no memory for the request");
+  return Accept(std::move(job), std::move(options), bytes);
+}
+
+absl::Status BatcherCore::CheckProcess() const {
+  if (::getpid() == process_) return absl::OkStatus();
+  return absl::FailedPreconditionError("the batcher was made by the process that forked this");
 }
 
 absl::StatusOr<runtime::Job> BatcherCore::MakeJob(Request& request) const {
@@ -240,9 +260,6 @@ absl::StatusOr<runtime::Job> BatcherCore::MakeJob(Request& request) const {
                     length + room));
   }
   const Time arrival = Clock::now();
-  Time done_by = request.done_by;
-  if (done_by == Time::max() && options_.default_timeout.count() > 0)
-    done_by = arrival + options_.default_timeout;
   sample::Penalties penalties(request, prompt, state.sampled_vocabulary);
   return runtime::Job{
       .prompt = std::move(prompt),
@@ -262,7 +279,26 @@ absl::StatusOr<runtime::Job> BatcherCore::MakeJob(Request& request) const {
       .cache_salt = std::move(request.cache_salt),
       .arrival = arrival,
       .first_token_by = request.first_token_by,
-      .done_by = done_by};
+      .done_by = DoneBy(request.done_by, arrival)};
+}
+
+// The last id is given, but nothing is computed of it.
+runtime::Job BatcherCore::MakeScoreJob(std::span<const TokenId> ids,
+                                       const std::string& cache_salt) const {
+  CODEGEN_DCHECK(ids.size() >= 2);
+  const Time arrival = Clock::now();
+  return {.prompt = {ids.begin(), ids.end() - 1},
+          .new_tokens = 0,
+          .sampling = {.vocabulary = model_.info().vocabulary, .logprob = true},
+          .given = {ids.begin() + 1, ids.end()},
+          .cache_salt = cache_salt,
+          .arrival = arrival,
+          .done_by = DoneBy(Time::max(), arrival)};
+}
+
+Time BatcherCore::DoneBy(Time asked, Time arrival) const {
+  const bool limited = asked == Time::max() && options_.default_timeout.count() > 0;
+  return limited ? arrival + options_.default_timeout : asked;
 }
 
 absl::Status BatcherCore::CheckOpen() const {
@@ -285,7 +321,7 @@ std::shared_ptr<PendingRequest> BatcherCore::Accept(runtime::Job job, PendingReq
   absl::Cleanup forget = [this, id = job.id]() ABSL_NO_THREAD_SAFETY_ANALYSIS { Forget(id); };
   Event end{.id = {job.id, 0}, .kind = Event::Kind::kEnd};
   end.timeline.queued = job.arrival;
-  if (job.new_tokens == 0) {
+  if (job.new_tokens == 0 && job.given.empty()) {
     EndAtOnce(*request, end);
   } else if (!engine_->Post(
                  [job = std::make_shared<runtime::Job>(std::move(job))](

@@ -46,6 +46,10 @@ class BatcherCore final : public RequestOwner,
 
   // For Batcher; see there.
   absl::StatusOr<std::shared_ptr<PendingRequest>> Submit(Request request, Callbacks callbacks);
+  // The same for how likely each of `ids` is after those before it, which the completion has in
+  // token_ids and logprobs. Requires: at least two of them, which fit the context.
+  absl::StatusOr<std::shared_ptr<PendingRequest>> SubmitScore(std::span<const TokenId> ids,
+                                                              const std::string& cache_salt);
   absl::Status Drain(Time deadline);
   // Ends everything, and waits for the threads as Batcher's destructor says.
   void Shutdown();
@@ -83,8 +87,14 @@ class BatcherCore final : public RequestOwner,
   absl::Status StartEngine();
   runtime::SchedulerOptions ForScheduler() const;
 
+  absl::Status CheckProcess() const;
   absl::StatusOr<runtime::Job> MakeJob(Request& request) const;
+  runtime::Job MakeScoreJob(std::span<const TokenId> ids, const std::string& cache_salt) const;
+  Time DoneBy(Time asked, Time arrival) const;
   absl::Status CheckOpen() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<std::shared_ptr<PendingRequest>> Admit(runtime::Job job,
+                                                        PendingRequestOptions options,
+                                                        std::int64_t bytes);
   std::shared_ptr<PendingRequest> Accept(runtime::Job job, PendingRequestOptions options,
                                          std::int64_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Note(const runtime::Event& event, Live& live) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

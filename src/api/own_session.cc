@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cmath>
 #include <numeric>
 #include <string>
 #include <utility>
@@ -205,30 +204,25 @@ class OwnSession final : public SessionImpl {
   absl::StatusOr<Score> ScoreAll(std::span<const TokenId> ids) override {
     KeepCached(0);
     Score score{.token_ids = {ids.begin(), ids.end()}};
-    const std::size_t vocabulary = static_cast<std::size_t>(state_.info.vocabulary);
     const std::size_t chunk = static_cast<std::size_t>(std::min(chunk_, kScoreRows));
-    std::vector<float> logits(std::min(chunk, ids.size()) * vocabulary);
+    std::vector<backend::SampledToken> tokens(std::min(chunk, ids.size()));
+    std::vector<backend::Sampling> sampling(
+        tokens.size(), {.vocabulary = state_.info.vocabulary, .logprob = true});
     for (std::size_t at = 0; at + 1 < ids.size(); at = cached_.size()) {
       if (cancelled()) return absl::CancelledError("scoring was cancelled");
       const std::size_t count = std::min(chunk, ids.size() - 1 - at);
-      const std::span<float> rows = std::span(logits).first(count * vocabulary);
+      for (std::size_t i = 0; i < count; ++i) sampling[i].given = ids[at + i + 1];
+      const auto scored = std::span(tokens).first(count);
       CODEGEN_RETURN_IF_ERROR(
-          Step(ids.subspan(at, count), std::span(positions_).first(count), {.logits = rows}));
-      for (std::size_t i = 0; i < count; ++i) {
-        score.logprobs.push_back(
-            backend::LogProbability(rows.subspan(i * vocabulary, vocabulary), ids[at + i + 1]));
+          Step(ids.subspan(at, count), std::span(positions_).first(count),
+               {.sampling = std::span(sampling).first(count), .tokens = scored}));
+      for (const backend::SampledToken& token : scored) {
+        if (token.id < 0)
+          return absl::InternalError("the model produced logits that are not finite");
+        score.logprobs.push_back(token.logprob);
       }
     }
     return WithPerplexity(std::move(score));
-  }
-
-  static absl::StatusOr<Score> WithPerplexity(Score score) {
-    const double sum = std::accumulate(score.logprobs.begin(), score.logprobs.end(), 0.0);
-    if (std::isnan(sum))
-      return absl::InternalError("the model produced logits that are not finite");
-    if (!score.logprobs.empty())
-      score.perplexity = std::exp(-sum / static_cast<double>(score.logprobs.size()));
-    return score;
   }
 
   // Constant after construction.

@@ -113,6 +113,7 @@ void PendingRequest::Take(const Event& event) {
   if (timeline_.first_token == Time()) timeline_.first_token = event.timeline.first_token;
   if (output.ended) return;
   if (event.kind == Event::Kind::kToken) AddToken(output, event);
+  if (event.kind == Event::Kind::kScored) AddScored(output, event);
   if (event.kind == Event::Kind::kEnd) EndSample(output, event.reason, event.status);
 }
 
@@ -129,6 +130,12 @@ void PendingRequest::AddToken(Output& output, const Event& event) {
   if (!result.matched) return;
   EndSample(output, FinishReason::kStop, {});
   if (const auto owner = owner_.lock()) owner->Drop(event.id);
+}
+
+// Nobody waits for parts of a score.
+void PendingRequest::AddScored(Output& output, const Event& event) {
+  output.sample.token_ids.push_back(event.token);
+  output.sample.logprobs.push_back(event.logprob);
 }
 
 // What was held back comes out now, and may complete a stop string after all.

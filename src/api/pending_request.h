@@ -104,6 +104,7 @@ class PendingRequest final : public runtime::Recipient,
   void GiveUp(runtime::Delivery& delivery);
   void Take(const runtime::Event& event);
   void AddToken(Output& output, const runtime::Event& event);
+  void AddScored(Output& output, const runtime::Event& event);
   void EndSample(Output& output, FinishReason reason, const absl::Status& status);
   void EndAll(FinishReason reason, const absl::Status& status);
   void HandOn(Output& output, runtime::Delivery& delivery);

@@ -55,8 +55,7 @@ absl::StatusOr<Session> Session::Create(Batcher& batcher, const SessionOptions& 
   const int most = batcher.context_tokens();
   CODEGEN_RETURN_IF_ERROR(CheckSessionOptions(options, most));
   const int context = ContextOf(options, most);
-  return Session(
-      api::MakeBatchedSession(batcher.core(), context, std::min(options.prefill_chunk, context)));
+  return Session(api::MakeBatchedSession(batcher.core(), context));
 } catch (const std::bad_alloc&) {
   return base::NoMemory("no memory for the session");
 }

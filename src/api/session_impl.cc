@@ -3,7 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <exception>
+#include <numeric>
+#include <utility>
 #include <vector>
 
 #include "api/model_state.h"
@@ -64,6 +67,13 @@ absl::StatusOr<Score> SessionImpl::ScoreTokens(std::span<const TokenId> ids) {
 void SessionImpl::Cancel() {
   cancel_.store(true, std::memory_order_relaxed);
   OnCancel();
+}
+
+Score SessionImpl::WithPerplexity(Score score) {
+  const double sum = std::accumulate(score.logprobs.begin(), score.logprobs.end(), 0.0);
+  if (!score.logprobs.empty())
+    score.perplexity = std::exp(-sum / static_cast<double>(score.logprobs.size()));
+  return score;
 }
 
 absl::Status SessionImpl::CheckFits(const char* field, std::size_t tokens) const {

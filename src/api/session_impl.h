@@ -44,6 +44,9 @@ class SessionImpl {
   // On the thread that cancels; `cancelled` is true already.
   virtual void OnCancel() {}
 
+  // Fills in the perplexity.
+  static Score WithPerplexity(Score score);
+
   bool cancelled() const { return cancel_.load(std::memory_order_relaxed); }
   int context() const { return context_; }
 
@@ -76,9 +79,8 @@ class Streamed {
 absl::StatusOr<std::unique_ptr<SessionImpl>> MakeOwnSession(const Model& model, int context,
                                                             int chunk);
 
-// A session whose completions are requests of a batcher.
-std::unique_ptr<SessionImpl> MakeBatchedSession(std::shared_ptr<BatcherCore> core, int context,
-                                                int chunk);
+// A session whose completions and scores are requests of a batcher.
+std::unique_ptr<SessionImpl> MakeBatchedSession(std::shared_ptr<BatcherCore> core, int context);
 
 }  // namespace codegen::api
 

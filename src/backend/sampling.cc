@@ -159,10 +159,12 @@ TokenId Draw(Candidates candidates, const Sampling& sampling) {
   return candidates.all.back().id;
 }
 
-// The id drawn from a row of the vocabulary, or -1 as in SampledToken.
+// The id drawn from a row of the vocabulary, or given; -1 as in SampledToken.
 TokenId DrawFrom(std::span<const float> row, const Sampling& sampling) {
   const TokenId largest = Largest(row);
-  if (largest < 0 || sampling.temperature < kGreedyTemperature) return largest;
+  if (largest < 0) return largest;
+  if (sampling.given >= 0) return sampling.given;
+  if (sampling.temperature < kGreedyTemperature) return largest;
   return Draw(MakeCandidates(row, row[static_cast<std::size_t>(largest)], sampling.temperature),
               sampling);
 }
@@ -183,6 +185,7 @@ SampledToken SampleRow(std::span<const float> logits, const Sampling& sampling) 
   CODEGEN_DCHECK(static_cast<std::size_t>(sampling.vocabulary) <= logits.size());
   CODEGEN_DCHECK(sampling.top_k >= 0);
   CODEGEN_DCHECK(sampling.min_p >= 0 && sampling.min_p <= 1);
+  CODEGEN_DCHECK(sampling.given < sampling.vocabulary);
   const std::span<const float> row = logits.first(static_cast<std::size_t>(sampling.vocabulary));
   const TokenId id = sampling.changes.empty() ? DrawFrom(row, sampling)
                                               : DrawFrom(Changed(row, sampling.changes), sampling);

@@ -41,6 +41,7 @@ struct Sampling {
   std::int32_t position = 0;    // of the token to be drawn
   std::int32_t vocabulary = 0;  // ids below take part; in [1, row width], at most kMostWeights
   bool logprob = false;         // is wanted: one more pass over the row
+  TokenId given = -1;           // an id below `vocabulary` is taken as it is, and none drawn
   std::span<const LogitChange> changes = {};  // of ids below vocabulary, each at most once
 };
 

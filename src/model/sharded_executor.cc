@@ -5,16 +5,15 @@
 #include <fmt/format.h>
 
 #include <atomic>
+#include <cfenv>
 #include <cstdint>
-#include <exception>
-#include <new>
 #include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
 
 #include "base/check.h"
-#include "base/no_memory.h"
+#include "base/guarded.h"
 #include "base/spin.h"
 #include "comm/thread_group.h"
 
@@ -56,8 +55,6 @@ class ShardedExecutor final : public Executor {
     for (int left = left_.load(std::memory_order_acquire); left > 0;
          left = left_.load(std::memory_order_acquire))
       base::SpinThenPark(left_, left);
-    if (thrown_) failure_ = absl::UnavailableError("a part of the model ran out of memory");
-    if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
     for (const absl::Status& status : statuses_) {
       if (status.ok()) continue;
       failure_ = absl::UnavailableError(
@@ -74,6 +71,7 @@ class ShardedExecutor final : public Executor {
   }
 
   void Serve(std::size_t rank) {
+    std::fesetenv(FE_DFL_ENV);  // not that of whoever made the executor
     for (std::uint32_t last = 0;; ++last) {
       base::SpinThenPark(steps_, last);
       if (stop_) return;
@@ -86,19 +84,13 @@ class ShardedExecutor final : public Executor {
   // Of a rank that fails, the others hear at once: they wait for its part.
   void Compute(std::size_t rank, const StepOutput& output) noexcept {
     absl::Status& status = statuses_[rank];
-    try {
-      status = ranks_[rank]->Step(*rows_, output);
-    } catch (const std::bad_alloc&) {
-      status = base::NoMemory("no memory for a step");
-      if (rank == 0) thrown_ = std::current_exception();
-    }
+    status = base::Guarded([&] { return ranks_[rank]->Step(*rows_, output); });
     if (!status.ok()) communicators_[rank]->Abort(status);
   }
 
   std::vector<std::unique_ptr<Executor>> ranks_;
   std::vector<std::shared_ptr<comm::Communicator>> communicators_;
   std::vector<absl::Status> statuses_;  // of the step, by rank
-  std::exception_ptr thrown_;
   absl::Status failure_;  // of all steps to come: the ranks no longer agree on anything
   const backend::Rows* rows_ = nullptr;  // of the step
   bool stop_ = false;

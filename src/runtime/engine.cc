@@ -1,33 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/engine.h"
 
-#include <absl/functional/function_ref.h>
-
-#include <exception>
-#include <new>
 #include <utility>
 
 #include "base/check.h"
-#include "base/no_memory.h"
+#include "base/guarded.h"
 #include "base/unshared.h"
 
 namespace codegen::runtime {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-// What `work` returns, or a status for what it throws: an exception must not leave the thread.
-absl::Status Guarded(absl::FunctionRef<absl::Status()> work) {
-  try {
-    return work();
-  } catch (const std::bad_alloc&) {
-    return base::NoMemory("no memory for a step");
-  } catch (const std::exception& error) {
-    return base::StatusOf(absl::StatusCode::kInternal, error.what());
-  } catch (...) {
-    return base::StatusOf(absl::StatusCode::kInternal, "something was thrown that is no exception");
-  }
-}
 
 }  // namespace
 
@@ -56,7 +39,7 @@ void Engine::Stop(FinishReason reason, const absl::Status& status) {
 }
 
 void Engine::Run() {
-  const absl::Status status = Guarded([this] { return Loop(); });
+  const absl::Status status = base::Guarded([this] { return Loop(); });
   if (status.ok()) return;
   {
     const base::MutexLock lock(mutex_);
@@ -111,7 +94,7 @@ absl::Status Engine::Step(const StepPlan& plan) {
   }
   const auto drawn = std::span(drawn_).first(plan.sampling().size());
   listener_.OnStepBegin();
-  const absl::Status status = Guarded(
+  const absl::Status status = base::Guarded(
       [&] { return executor_->Step(plan.view(), {.sampling = plan.sampling(), .tokens = drawn}); });
   report.end = Clock::now();
   if (status.ok()) scheduler_.Apply(drawn, report.end);

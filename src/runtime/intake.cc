@@ -46,7 +46,7 @@ absl::Status Intake::CheckDeadlines(const Job& job) const {
   if (options_.admission == Admission::kAll || by == Time::max()) return absl::OkStatus();
   const double first_s = cost_.PromptSeconds(static_cast<double>(untouched_tokens_) +
                                              static_cast<double>(job.prompt.size()));
-  const double done_s = first_s + cost_.TokenSeconds(job.new_tokens - 1);
+  const double done_s = first_s + cost_.TokenSeconds(std::max(job.new_tokens - 1, 0));
   const auto misses = [&](Time deadline, double seconds) {
     return deadline != Time::max() &&
            std::chrono::duration<double>(deadline - job.arrival).count() < seconds;

@@ -24,6 +24,10 @@ bool RanksBefore(const Sequence* a, const Sequence* b) {
   return std::tuple(Urgency(*a), a->id) < std::tuple(Urgency(*b), b->id);
 }
 
+absl::Status LogitsNotFinite() {
+  return absl::InternalError("the model produced logits that are not finite");
+}
+
 }  // namespace
 
 Scheduler::Scheduler(const SchedulerOptions& options)
@@ -251,16 +255,19 @@ bool Scheduler::TryStart(Sequence& sequence) {
   if (sequence.timeline.scheduled == Time()) {
     sequence.timeline.scheduled = now_;
     sequence.cached_tokens = sequence.computed;
-    counters_.looked_up_tokens += static_cast<std::int64_t>(job.prompt.size());
+    if (!sequence.scores())
+      counters_.looked_up_tokens += static_cast<std::int64_t>(job.prompt.size());
     counters_.found_tokens += sequence.computed;
     Emit(sequence, {.kind = Event::Kind::kStart});
   }
   return true;
 }
 
-// Lets `sequence` begin with what is there of its tokens. The last is left, to draw the next from.
+// Lets `sequence` begin with what is there of its tokens. Those that yield a token are left.
 void Scheduler::FindPrefix(Sequence& sequence) {
-  const std::span<const TokenId> known(sequence.tokens.data(), sequence.tokens.size() - 1);
+  const std::size_t most =
+      sequence.scores() ? static_cast<std::size_t>(sequence.scored) : sequence.tokens.size() - 1;
+  const std::span<const TokenId> known(sequence.tokens.data(), most);
   sequence.computed = memory_.Adopt(sequence.job->cache_salt, known, sequence.table);
   if (sequence.computed > 0 || sequence.id.sample == 0) return;
   const Sequence* const first = Find({sequence.id.request, 0});
@@ -344,8 +351,14 @@ void Scheduler::PlanPrompts() {
   if (turn_.empty()) return;
   shares_.assign(turn_.size(), 0);
   int left = options_.step_tokens - plan_.rows();
+  int logits = options_.max_batch - running();  // beyond a row for each that runs
   const auto give = [&](std::size_t i, int rows) {
-    const int given = std::min({rows, turn_[i]->pending() - shares_[i], left});
+    int given = std::min({rows, turn_[i]->pending() - shares_[i], left});
+    if (turn_[i]->scores()) {
+      const int own = shares_[i] == 0 ? 1 : 0;
+      given = std::min(given, own + logits);
+      logits -= std::max(given - own, 0);
+    }
     shares_[i] += given;
     left -= given;
   };
@@ -366,7 +379,8 @@ void Scheduler::Apply(std::span<const backend::SampledToken> drawn, Time now) {
   memory_.Complete(step_);
   std::size_t next = 0;
   for (const StepPlan::Entry& entry : plan_.entries()) {
-    const backend::SampledToken* const token = entry.draws ? &drawn[next++] : nullptr;
+    const auto tokens = drawn.subspan(next, static_cast<std::size_t>(entry.draws));
+    next += tokens.size();
     Sequence* const sequence = entry.sequence;
     if (sequence == nullptr) continue;  // it ended while the step ran
     sequence->place = -1;
@@ -374,18 +388,18 @@ void Scheduler::Apply(std::span<const backend::SampledToken> drawn, Time now) {
     memory_.Keep(sequence->job->cache_salt,
                  std::span(sequence->tokens).first(static_cast<std::size_t>(sequence->computed)),
                  sequence->table);
-    if (token != nullptr) Draw(*sequence, *token);
+    if (sequence->scores()) {
+      Tell(*sequence, tokens);
+    } else if (!tokens.empty()) {
+      Draw(*sequence, tokens.front());
+    }
   }
 }
 
 void Scheduler::Draw(Sequence& sequence, const backend::SampledToken& drawn) {
   const Job& job = *sequence.job;
   const TokenId token = drawn.id;
-  if (token < 0) {
-    End(sequence.id.request, FinishReason::kError,
-        absl::InternalError("the model produced logits that are not finite"));
-    return;
-  }
+  if (token < 0) return End(sequence.id.request, FinishReason::kError, LogitsNotFinite());
   const bool first = sequence.drawn() == 0;
   if (first) sequence.timeline.first_token = now_;
   if (first && sequence.id.sample == 0)
@@ -406,6 +420,16 @@ void Scheduler::Draw(Sequence& sequence, const backend::SampledToken& drawn) {
   sequence.last_token = now_;
   if (first && sequence.id.sample == 0) ReleaseHeld(sequence);
   if (sequence.drawn() == job.new_tokens) EndSequence(sequence, FinishReason::kLength, {});
+}
+
+void Scheduler::Tell(Sequence& sequence, std::span<const backend::SampledToken> scored) {
+  for (const backend::SampledToken& token : scored) {
+    if (token.id < 0) return EndSequence(sequence, FinishReason::kError, LogitsNotFinite());
+    if (sequence.scored++ == 0)
+      counters_.prompt_tokens += static_cast<std::int64_t>(sequence.job->prompt.size());
+    Emit(sequence, {.kind = Event::Kind::kScored, .token = token.id, .logprob = token.logprob});
+  }
+  if (sequence.pending() == 0) EndSequence(sequence, FinishReason::kLength, {});
 }
 
 void Scheduler::Emit(const Sequence& sequence, Event event) {

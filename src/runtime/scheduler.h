@@ -25,6 +25,10 @@
 // them anew when it comes back. The first of all can therefore always go on, and since no request
 // is accepted that would not fit into the whole memory alone, something always can.
 //
+// What is to be scored is a prompt each of whose rows yields a token. There are max_batch rows of
+// logits in a step: one for each that runs, and scoring gets the others. What is scored begins
+// with nothing from the prefix cache, but for what was scored before its memory was lost.
+//
 // A sample whose consumer lags behind is paused: it keeps its memory while nobody wants it, and is
 // the first to lose it.
 #ifndef CODEGEN_RUNTIME_SCHEDULER_H_
@@ -94,7 +98,7 @@ class Scheduler {
   // until the next call of Plan.
   const StepPlan& Plan(Time now);
 
-  // The step of the last plan was computed; `drawn` has a token for each entry that draws.
+  // The step of the last plan was computed; `drawn` has a token for each of its sampling().
   void Apply(std::span<const backend::SampledToken> drawn, Time now);
 
   // What happened since ClearEvents.
@@ -151,6 +155,7 @@ class Scheduler {
   void PlanPrompts();
 
   void Draw(Sequence& sequence, const backend::SampledToken& drawn);
+  void Tell(Sequence& sequence, std::span<const backend::SampledToken> scored);
   void ReleaseHeld(const Sequence& first);
   void Emit(const Sequence& sequence, Event event);
   Time DeadlineOf(const Sequence& sequence) const;

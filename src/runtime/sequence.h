@@ -38,6 +38,9 @@ struct Job {
   sample::Penalties penalties = {};  // after the prompt
   std::vector<TokenId> stop_tokens = {};
   std::vector<TokenId> end_of_text = {};  // ids that end it so; empty to go on
+  // To score: what comes after each token of the prompt. Their probabilities are wanted, each an
+  // event, and nothing is drawn; `new_tokens` is 0 then, and `samples` 1.
+  std::vector<TokenId> given = {};
   int priority = 0;
   std::string cache_salt = {};
   Time arrival = {};
@@ -71,18 +74,21 @@ struct Sequence {
   Timeline timeline = {};
   Time last_token = {};
   int cached_tokens = 0;  // of the prompt, found when it first started
+  int scored = 0;         // of Job::given, those whose events are out
 
+  bool scores() const { return !job->given.empty(); }
   int pending() const { return static_cast<int>(tokens.size()) - computed; }
   int drawn() const { return static_cast<int>(tokens.size() - job->prompt.size()); }
 };
 
 // What happened to a sample, in order.
 struct Event {
-  enum class Kind { kStart, kToken, kEnd };  // kStart: its first step is being planned
+  // kStart: its first step is being planned; kScored: how likely a given token was.
+  enum class Kind { kStart, kToken, kScored, kEnd };
   SampleId id = {};
   Kind kind = Kind::kToken;
-  TokenId token = 0;                            // kToken
-  float logprob = 0;                            // kToken, if Job::sampling asks for it
+  TokenId token = 0;                            // kToken, kScored
+  float logprob = 0;                            // the same, if Job::sampling asks for it
   Time time = {};                               // kToken: when it was drawn
   Time::duration since_last = {};               // kToken, but the first of a sample
   FinishReason reason = FinishReason::kLength;  // kEnd

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/step_plan.h"
 
+#include <algorithm>
 #include <cstddef>
 
 #include "base/check.h"
@@ -12,6 +13,13 @@ namespace {
 std::uint64_t SeedOf(std::uint64_t seed, int sample) {
   // Steele, Lea and Flood's constant, "Fast splittable pseudorandom number generators" (2014).
   return seed + static_cast<std::uint64_t>(sample) * 0x9E3779B97F4A7C15U;
+}
+
+// How many of the next `rows` of a sequence, from the last back, yield a token: the last of all
+// that is known; to score, each but those that were scored before its memory was lost.
+int Draws(const Sequence& sequence, int rows) {
+  if (!sequence.scores()) return rows == sequence.pending() ? 1 : 0;
+  return std::clamp(sequence.computed + rows - sequence.scored, 0, rows);
 }
 
 }  // namespace
@@ -37,16 +45,22 @@ void StepPlan::Add(Sequence& sequence, int rows) {
   first_row_.push_back(static_cast<std::int32_t>(tokens_.size()));
   AddPages(sequence, end);
 
-  const bool draws = rows == sequence.pending();
-  if (draws) {
-    logit_rows_.push_back(static_cast<std::int32_t>(tokens_.size()) - 1);
-    sampling_.push_back(sequence.job->sampling);
-    sampling_.back().seed = SeedOf(sequence.job->sampling.seed, sequence.id.sample);
-    sampling_.back().position = end;
-    sampling_.back().changes = sequence.penalties.changes();
+  const int draws = Draws(sequence, rows);
+  for (int at = end - draws; at < end; ++at) {
+    logit_rows_.push_back(static_cast<std::int32_t>(tokens_.size()) - (end - at));
+    AddSampling(sequence, at);
   }
   sequence.place = static_cast<int>(entries_.size());
   entries_.push_back({.sequence = &sequence, .rows = rows, .draws = draws});
+}
+
+// How the token after the one at `at` is found.
+void StepPlan::AddSampling(const Sequence& sequence, int at) {
+  sampling_.push_back(sequence.job->sampling);
+  sampling_.back().seed = SeedOf(sequence.job->sampling.seed, sequence.id.sample);
+  sampling_.back().position = at + 1;
+  sampling_.back().changes = sequence.penalties.changes();
+  if (sequence.scores()) sampling_.back().given = sequence.job->given[static_cast<std::size_t>(at)];
 }
 
 // Block by block, as this is where Plan spends most of its time: 256 long sequences have tens of

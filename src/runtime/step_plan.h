@@ -21,7 +21,7 @@ class StepPlan {
   struct Entry {
     Sequence* sequence = nullptr;  // null once it has ended
     int rows = 0;
-    bool draws = false;  // the last row's logits yield its next token
+    int draws = 0;  // of the rows, from the last back: the logits of each yield a token
   };
 
   explicit StepPlan(int block_tokens) : pages_per_block_(block_tokens / backend::kPageTokens) {}
@@ -35,11 +35,11 @@ class StepPlan {
   std::vector<Entry>& entries() { return entries_; }
   const std::vector<Entry>& entries() const { return entries_; }
   backend::Rows view() const;
-  const std::vector<backend::Sampling>& sampling() const {
-    return sampling_;
-  }  // [entries that draw]
+  // [rows that yield tokens], entry by entry
+  const std::vector<backend::Sampling>& sampling() const { return sampling_; }
 
  private:
+  void AddSampling(const Sequence& sequence, int at);
   void AddPages(const Sequence& sequence, int tokens);
 
   int pages_per_block_;

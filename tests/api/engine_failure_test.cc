@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A device that fails, hangs, or yields what is not a number, below a real batcher.
+// A device that fails, hangs, or yields what is not a number, below a real batcher: the only one,
+// the first of two that compute together, or the second.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -15,6 +16,9 @@
 
 #include "api/batcher_core.h"
 #include "api/batcher_testing.h"
+#include "base/check.h"
+#include "comm/thread_group.h"
+#include "model/sharded_executor.h"
 
 namespace codegen::api {
 namespace {
@@ -24,30 +28,55 @@ using ::testing::HasSubstr;
 using StepFunction =
     std::function<absl::Status(int step, const backend::Rows& rows, const model::StepOutput&)>;
 
-// Draws token 1 for every row, unless `before` says otherwise.
+// Draws token 1 for every row, unless `before` says otherwise, and waits for the other ranks.
 class FaultyExecutor final : public model::Executor {
  public:
-  explicit FaultyExecutor(StepFunction before) : before_(std::move(before)) {}
+  FaultyExecutor(StepFunction before, std::shared_ptr<comm::Communicator> communicator)
+      : before_(std::move(before)), communicator_(std::move(communicator)) {}
 
   absl::Status Step(const backend::Rows& rows, const model::StepOutput& output) override {
     for (backend::SampledToken& token : output.tokens) token = {.id = 1};
-    return before_(++step_, rows, output);
+    CODEGEN_RETURN_IF_ERROR(before_(++step_, rows, output));
+    return communicator_->Barrier();
   }
 
  private:
   const StepFunction before_;
+  const std::shared_ptr<comm::Communicator> communicator_;
   int step_ = 0;
 };
 
-class EngineFailure : public ::testing::Test {
+absl::Status Faultless(int, const backend::Rows&, const model::StepOutput&) {
+  return absl::OkStatus();
+}
+
+struct Fault {
+  int ranks = 1;
+  int rank = 0;  // that has it
+};
+
+class EngineFailure : public ::testing::TestWithParam<Fault> {
  protected:
-  std::shared_ptr<BatcherCore> Make(StepFunction before, std::chrono::milliseconds timeout) {
+  // A device of which the one rank does as `before` says.
+  std::unique_ptr<model::Executor> MakeDevice(const StepFunction& before) {
+    const auto communicators = comm::MakeThreadGroup(GetParam().ranks);
+    std::vector<std::unique_ptr<model::Executor>> ranks;
+    for (const auto& communicator : communicators) {
+      const bool faulty = communicator->rank() == GetParam().rank;
+      ranks.push_back(std::make_unique<FaultyExecutor>(faulty ? before : Faultless, communicator));
+    }
+    if (ranks.size() == 1) return std::move(ranks.front());
+    auto device = model::MakeShardedExecutor(std::move(ranks), communicators);
+    EXPECT_TRUE(device.ok()) << device.status();
+    return *std::move(device);
+  }
+
+  std::shared_ptr<BatcherCore> Make(const StepFunction& before, std::chrono::milliseconds timeout) {
     const BatcherOptions options{.max_batch = 4,
                                  .kv_bytes = 16 * 64 * model_.info().kv_bytes_per_token,
                                  .context_tokens = 64,
                                  .step_timeout = timeout};
-    auto core =
-        BatcherCore::CreateOn(std::make_unique<FaultyExecutor>(std::move(before)), model_, options);
+    auto core = BatcherCore::CreateOn(MakeDevice(before), model_, options);
     EXPECT_TRUE(core.ok()) << core.status();
     return *std::move(core);
   }
@@ -61,7 +90,7 @@ class EngineFailure : public ::testing::Test {
   const Model model_ = codegen::testing::TinyModel();
 };
 
-TEST_F(EngineFailure, R07EndsAllInFlightAndSaysSo) {
+TEST_P(EngineFailure, R07EndsAllInFlightAndSaysSo) {
   const auto core = Make(
       [](int step, const backend::Rows&, const model::StepOutput&) {
         return step < 5 ? absl::OkStatus() : absl::InternalError("the device is gone");
@@ -83,7 +112,7 @@ TEST_F(EngineFailure, R07EndsAllInFlightAndSaysSo) {
   EXPECT_TRUE(absl::IsFailedPrecondition(core->Submit(codegen::testing::Endless(3), {}).status()));
 }
 
-TEST_F(EngineFailure, AThrowingDeviceIsAFailedOneWhateverItThrows) {
+TEST_P(EngineFailure, AThrowingDeviceIsAFailedOneWhateverItThrows) {
   const StepFunction throwing[] = {
       [](int, const backend::Rows&, const model::StepOutput&) -> absl::Status {
         throw std::runtime_error("no memory");
@@ -100,7 +129,7 @@ TEST_F(EngineFailure, AThrowingDeviceIsAFailedOneWhateverItThrows) {
   }
 }
 
-TEST_F(EngineFailure, Q13AHungDeviceIsNoticedAndHoldsNobody) {
+TEST_P(EngineFailure, Q13AHungDeviceIsNoticedAndHoldsNobody) {
   std::promise<void> released;
   std::shared_future<void> release = released.get_future().share();
   std::promise<void> left;
@@ -129,7 +158,8 @@ TEST_F(EngineFailure, Q13AHungDeviceIsNoticedAndHoldsNobody) {
   left.get_future().wait();
 }
 
-TEST_F(EngineFailure, G03LogitsThatAreNotFiniteEndTheirRequestAlone) {
+TEST_P(EngineFailure, G03LogitsThatAreNotFiniteEndTheirRequestAlone) {
+  if (GetParam().rank > 0) GTEST_SKIP() << "the first rank draws";
   // Only sequences of the long prompt have rows at positions beyond 30.
   const auto core = Make(
       [](int, const backend::Rows& rows, const model::StepOutput& output) {
@@ -149,7 +179,7 @@ TEST_F(EngineFailure, G03LogitsThatAreNotFiniteEndTheirRequestAlone) {
   core->Shutdown();
 }
 
-TEST_F(EngineFailure, L17TheHostsRoundingModeDoesNotReachTheDevice) {
+TEST_P(EngineFailure, L17TheHostsRoundingModeDoesNotReachTheDevice) {
   std::atomic<int> mode = -1;
   std::fesetround(FE_UPWARD);
   const auto core = Make(
@@ -166,7 +196,7 @@ TEST_F(EngineFailure, L17TheHostsRoundingModeDoesNotReachTheDevice) {
   core->Shutdown();
 }
 
-TEST_F(EngineFailure, FeasibleAdmissionRefusesWithTheEstimate) {
+TEST_P(EngineFailure, FeasibleAdmissionRefusesWithTheEstimate) {
   // Twenty milliseconds a step.
   std::promise<void> stop;
   std::shared_future<void> stopped = stop.get_future().share();
@@ -174,13 +204,12 @@ TEST_F(EngineFailure, FeasibleAdmissionRefusesWithTheEstimate) {
                                .kv_bytes = 16 * 64 * model_.info().kv_bytes_per_token,
                                .context_tokens = 64,
                                .admission = Admission::kFeasible};
-  auto core =
-      BatcherCore::CreateOn(std::make_unique<FaultyExecutor>(
-                                [stopped](int, const backend::Rows&, const model::StepOutput&) {
-                                  stopped.wait_for(std::chrono::milliseconds(20));
-                                  return absl::OkStatus();
-                                }),
-                            model_, options);
+  auto core = BatcherCore::CreateOn(
+      MakeDevice([stopped](int, const backend::Rows&, const model::StepOutput&) {
+        stopped.wait_for(std::chrono::milliseconds(20));
+        return absl::OkStatus();
+      }),
+      model_, options);
   ASSERT_TRUE(core.ok()) << core.status();
   Submit(**core, codegen::testing::Endless(4))->WaitUntil(Time::max());
   Request request = codegen::testing::Endless(50);
@@ -195,6 +224,14 @@ TEST_F(EngineFailure, FeasibleAdmissionRefusesWithTheEstimate) {
   stop.set_value();
   (*core)->Shutdown();
 }
+
+INSTANTIATE_TEST_SUITE_P(Devices, EngineFailure,
+                         ::testing::Values(Fault{1, 0}, Fault{2, 0}, Fault{2, 1}),
+                         [](const auto& fault) {
+                           return fault.param.ranks == 1  ? "Whole"
+                                  : fault.param.rank == 0 ? "FirstOfTwo"
+                                                          : "SecondOfTwo";
+                         });
 
 }  // namespace
 }  // namespace codegen::api

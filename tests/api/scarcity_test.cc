@@ -118,12 +118,13 @@ TEST_P(Scarcity, R03ABatcherWithoutMemoryIsNotMade) {
 TEST_P(Scarcity, R03AModelWithoutMemoryIsNotLoaded) {
   const testing::TempFolder folder;
   testing::WriteSineFolder(folder);
+  const LoadOptions options = testing::OnTestDevice({.weights = WeightFormat::kInt8, .threads = 2});
   bool reached = true;
   for (int k = 1; reached && k < kNeverReached; ++k) {
     absl::Status status;
     {
       const NoMemoryAt scarcity(k, Whose::kAllThreads, GetParam());
-      status = Model::Load(folder.path(), {.weights = WeightFormat::kInt8, .threads = 2}).status();
+      status = Model::Load(folder.path(), options).status();
       reached = scarcity.reached();
     }
     EXPECT_TRUE(status.ok() || absl::IsResourceExhausted(status)) << k << ": " << status;
@@ -142,6 +143,9 @@ TEST_P(Scarcity, R03ASessionWithoutMemorySaysSoAndGoesOn) {
       reached = scarcity.reached();
     }
     EXPECT_TRUE(status.ok() || absl::IsResourceExhausted(status)) << k << ": " << status;
+    // Ranks of which one has failed agree on nothing any more; a new session has others.
+    if (testing::TestRanks() > 1 && absl::IsUnavailable(session->Complete(request_).status()))
+      session = Session::Create(model_);
     ASSERT_EQ(session->Complete(request_)->token_ids, expected_) << "after allocation " << k;
   }
 }
@@ -166,7 +170,7 @@ TEST(Scarcity, R10ABatcherThatLacksAThreadIsNotMade) {
     EXPECT_EQ(absl::IsResourceExhausted(status), reached) << k << ": " << status;
     if (reached) ++threads;
   }
-  EXPECT_EQ(threads, 3) << "callbacks, watchdog, engine";
+  EXPECT_EQ(threads, 2 + testing::TestRanks()) << "callbacks, watchdog, engine or first rank, ...";
 }
 
 TEST(Scarcity, R10AModelThatLacksAThreadIsNotLoaded) {

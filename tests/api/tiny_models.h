@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -13,8 +15,15 @@
 
 namespace codegen::testing {
 
-// `options` on the device whose engine a test program is for.
+// Into how many parts the models of this run are split: CODEGEN_TEST_RANKS, else 1.
+inline int TestRanks() {
+  const char* const ranks = std::getenv("CODEGEN_TEST_RANKS");
+  return ranks == nullptr ? 1 : std::stoi(ranks);
+}
+
+// `options` on the device, and in the parts, that a run is for.
 inline LoadOptions OnTestDevice(LoadOptions options) {
+  options.parallel.tensor = TestRanks();
 #ifdef CODEGEN_TEST_CUDA
   options.device = Device::Cuda(0);
   options.deterministic = true;
@@ -26,7 +35,7 @@ inline LoadOptions OnTestDevice(LoadOptions options) {
 inline Model TinyModel(int eos = 12, int threads = 1) {
   TempFolder folder;
   WriteSineFolder(folder, eos);
-  absl::StatusOr<Model> model = Model::Load(folder.path(), {.threads = threads});
+  absl::StatusOr<Model> model = Model::Load(folder.path(), OnTestDevice({.threads = threads}));
   EXPECT_TRUE(model.ok()) << model.status();
   return *std::move(model);
 }
@@ -40,7 +49,8 @@ inline auto Keep(std::vector<LoadProgress>& reports) {
 }
 
 inline const Model& ShippedTinyModel() {
-  static const Model* const model = new Model(*Model::Load(ShippedModel(), {.threads = 2}));
+  static const Model* const model =
+      new Model(*Model::Load(ShippedModel(), OnTestDevice({.threads = 2})));
   return *model;
 }
 

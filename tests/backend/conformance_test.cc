@@ -503,6 +503,7 @@ TYPED_TEST(Conformance, SampleOfEachRowIsSampleRow) {
          .position = i,
          .vocabulary = std::array{103, 97}[this->random_() % 2],
          .logprob = i % 4 != 0,
+         .given = i % 5 == 2 ? 2 * i : -1,
          .changes = std::span(changes).subspan(static_cast<std::size_t>(i) % 3 * 10)});
   std::vector<backend::SampledToken> tokens(40);
 

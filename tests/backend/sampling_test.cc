@@ -559,6 +559,27 @@ TEST(LogProbability, OfAMaskedTokenIsNegativeInfinity) {
   EXPECT_EQ(LogProbability(std::vector<float>{0, -kInfinity}, 1), -kInfinity);
 }
 
+TEST(LogProbability, OfAGivenTokenIsReportedWhateverWouldBeDrawn) {
+  const std::vector<float> logits = {1, 5, 2, 4};
+  for (const float temperature : {0.0F, 1.0F}) {
+    for (TokenId given = 0; given < 4; ++given) {
+      const SampledToken token = SampleRow(logits, {.temperature = temperature,
+                                                    .top_k = 1,
+                                                    .vocabulary = 4,
+                                                    .logprob = true,
+                                                    .given = given});
+
+      EXPECT_EQ(token.id, given);
+      EXPECT_EQ(token.logprob, LogProbability(logits, given));
+    }
+  }
+}
+
+TEST(LogProbability, OfAGivenTokenIsNotReportedAmongBadLogits) {
+  const std::vector<float> logits = {1, kNan};
+  EXPECT_EQ(SampleRow(logits, {.vocabulary = 2, .logprob = true, .given = 0}).id, -1);
+}
+
 TEST(LogProbability, IsWhatSamplingReports) {
   std::mt19937 random(8);
   const std::vector<float> logits = RandomRow(random, 100, 2);

@@ -8,6 +8,19 @@
 namespace codegen::runtime {
 namespace {
 
+// What a text yields that is scored: its own tokens, up to where nothing is finite.
+WatchedSample ForeseenScore(WatchedSample sample) {
+  const Job& job = *sample.job;
+  std::uint64_t chain = kBeginning;
+  for (std::size_t i = 0; i < job.prompt.size(); ++i)
+    sample.chain.push_back(chain = Chained(chain, job.prompt[i], static_cast<std::int32_t>(i)));
+  sample.expected = job.given;
+  if (job.sampling.top_k == 0) return sample;
+  sample.expected.resize(static_cast<std::size_t>(job.sampling.top_k) - 1);
+  sample.reason = FinishReason::kError;
+  return sample;
+}
+
 // The definition of what a sample yields: it sees nothing but its request.
 WatchedSample Foreseen(const Job& job, int number) {
   WatchedSample sample{.id = {.request = job.id, .sample = number}, .job = &job};
@@ -16,6 +29,7 @@ WatchedSample Foreseen(const Job& job, int number) {
   sample::Penalties penalties = job.penalties;
   sampling.seed += static_cast<std::uint64_t>(number) * 0x9E3779B97F4A7C15U;
   std::uint64_t chain = kBeginning;
+  if (!job.given.empty()) return ForeseenScore(std::move(sample));
   while (true) {
     for (std::size_t i = sample.chain.size(); i < tokens.size(); ++i) {
       sample.chain.push_back(chain = Chained(chain, tokens[i], static_cast<std::int32_t>(i)));
@@ -151,6 +165,9 @@ void Observer::Read(bool planned, Time now) {
       case Event::Kind::kToken:
         ReadToken(sample, event, now);
         break;
+      case Event::Kind::kScored:
+        ReadScored(sample, event);
+        break;
       case Event::Kind::kEnd:
         ReadEnd(sample, event, planned, now);
     }
@@ -167,6 +184,16 @@ void Observer::ReadToken(WatchedSample& sample, const Event& event, Time now) {
   ++visits_.at(sample.phase, Happening::kToken);
   ++sample.delivered;
   sample.last_token = now;
+}
+
+void Observer::ReadScored(WatchedSample& sample, const Event& event) {
+  const auto next = static_cast<std::size_t>(sample.delivered);
+  verdict_.Expect(next < sample.expected.size() && sample.expected[next] == event.token,
+                  "a token is scored that is not the next");
+  verdict_.Expect(event.logprob == Likelihood(sample.chain[next]),
+                  "a token is scored behind another text");
+  ++visits_.at(sample.phase, Happening::kToken);
+  ++sample.delivered;
 }
 
 void Observer::ReadEnd(WatchedSample& sample, const Event& event, bool planned, Time now) {
@@ -252,7 +279,8 @@ void Observer::Remember(WatchedSample& sample) {
   sample.paused = sequence.paused;
   preemptions_ += sequence.timeline.preemptions - sample.preemptions;
   sample.preemptions = sequence.timeline.preemptions;
-  verdict_.Expect(sequence.drawn() == sample.delivered, "a token was drawn, but not delivered");
+  verdict_.Expect((sequence.scores() ? sequence.scored : sequence.drawn()) == sample.delivered,
+                  "a token was drawn, but not delivered");
   verdict_.Expect(!sample.cancelled, "it was cancelled, and goes on");
   verdict_.Expect(sequence.pending() >= 1, "there is nothing to compute");
 }

@@ -101,6 +101,7 @@ class Observer {
 
   void Read(bool planned, Time now);
   void ReadToken(WatchedSample& sample, const Event& event, Time now);
+  void ReadScored(WatchedSample& sample, const Event& event);
   void ReadEnd(WatchedSample& sample, const Event& event, bool planned, Time now);
   bool IsLate(const WatchedSample& sample, Time now) const;
   bool IsFaulty(RequestId request) const;

@@ -81,7 +81,8 @@ void Observer::CheckStarts(Time now) {
   const WatchedSample& next = **std::ranges::min_element(
       waiting_, {}, [this](const WatchedSample* sample) { return RankOf(*sample); });
   const bool reserve = options_.kv_policy == KvPolicy::kReserve;
-  const int tokens = PromptTokens(next) + (reserve ? next.job->new_tokens : next.delivered);
+  const int drawn = next.job->given.empty() ? next.delivered : 0;
+  const int tokens = PromptTokens(next) + (reserve ? next.job->new_tokens : drawn);
   const int spare = reserve ? 0 : scheduler_.running();
   verdict_.Expect(scheduler_.memory().available() < BlocksFor(tokens) + spare ||
                       scheduler_.running() == options_.max_batch,
@@ -149,12 +150,17 @@ void Observer::CheckEntries(const StepPlan& plan) {
     if (!verdict_.ok()) return;
     verdict_.Expect(!sequence->paused, "a paused one is planned");
     verdict_.Expect(entry.rows > 0 && entry.rows <= sequence->pending(), "rows of nothing");
-    verdict_.Expect(entry.draws == (entry.rows == sequence->pending()), "it draws too early");
+    const int scored = std::max(sequence->computed + entry.rows - sequence->scored, 0);
+    const int drawn = entry.rows == sequence->pending() ? 1 : 0;
+    verdict_.Expect(entry.draws == (sequence->scores() ? std::min(scored, entry.rows) : drawn),
+                    "it draws too early");
     verdict_.Expect(std::ranges::find(planned, sequence) == planned.end(), "it is planned twice");
     planned.push_back(sequence);
     rows += entry.rows;
   }
   verdict_.Expect(rows == plan.rows() && rows <= options_.step_tokens, "the budget is exceeded");
+  verdict_.Expect(static_cast<int>(plan.sampling().size()) <= options_.max_batch,
+                  "more logits are wanted than there is room for");
   for (const WatchedSample* sample : running_) {
     verdict_.Expect(!plan.empty() || sample->paused, "something could run, and nothing does");
     verdict_.Expect(!plan.empty() || waiting_.empty(), "it waits for a batch that is paused");
@@ -167,17 +173,21 @@ void Observer::CheckEntries(const StepPlan& plan) {
 
 // The budget is used up, half of what continuations leave of it by the first in rank. Nobody else
 // gets less than an equal share of the other half, if that is a block, and the next always
-// something.
+// something. What is scored gets the rows that there are logits for.
 void Observer::CheckShares(const StepPlan& plan) {
   Samples prompts;
   int left = options_.step_tokens;
   int pending = 0;
+  int to_score = 0;  // beyond one row each
   for (const WatchedSample* sample : running_) {
     if (sample->paused) continue;
     if (sample->sequence->pending() > 1) prompts.push_back(sample);
     if (sample->sequence->pending() == 1) --left;
-    pending += sample->sequence->pending();
+    const bool scores = sample->sequence->scores();
+    pending += scores ? 1 : sample->sequence->pending();
+    if (scores) to_score += sample->sequence->pending() - 1;
   }
+  pending += std::min(to_score, options_.max_batch - static_cast<int>(running_.size()));
   if (prompts.empty()) return;
   verdict_.Expect(plan.rows() == std::min(pending, options_.step_tokens),
                   "the budget is not used up");
@@ -193,6 +203,7 @@ void Observer::CheckShares(const StepPlan& plan) {
     int share = alike >= block ? alike : 0;
     if (i == 0) share = (left + 1) / 2;
     if (i == 1) share = std::min(left / 2, std::max(alike, block));
+    if (prompts[i]->sequence->scores()) share = std::min(share, 1);
     verdict_.Expect(rows >= std::min(share, prompts[i]->sequence->pending()),
                     "a prompt gets less than its share");
   }

@@ -162,8 +162,20 @@ function(plant_bugs sources)
     "")
 
   plant("draws for another position" runtime/step_plan
-    "sampling_.back().position = end;"
-    "sampling_.back().position = end - 1;")
+    "sampling_.back().position = at + 1;"
+    "sampling_.back().position = at;")
+  plant("scores what it has no logits for" runtime/scheduler
+    "own + logits"
+    "given")
+  plant("takes what is to be scored from the cache" runtime/scheduler
+    "sequence.scores() ? static_cast<std::size_t>(sequence.scored) : sequence.tokens.size() - 1"
+    "sequence.tokens.size() - 1")
+  plant("scores again what was scored before it lost its memory" runtime/step_plan
+    "sequence.computed + rows - sequence.scored"
+    "rows")
+  plant("scores another token" runtime/step_plan
+    "sequence.job->given[static_cast<std::size_t>(at)]"
+    "sequence.job->given[static_cast<std::size_t>(at)] + 1")
   plant("penalises what the prompt holds alone" runtime/scheduler
     "sequence.penalties.Take(token);"
     "")

@@ -21,8 +21,11 @@ std::uint64_t Chained(std::uint64_t before, TokenId token, std::int32_t position
   return Mixed(before * 0x9E3779B97F4A7C15U + row) | 1U;
 }
 
+float Likelihood(std::uint64_t chain) { return static_cast<float>(chain >> 40U); }
+
 TokenId Drawn(std::uint64_t chain, const backend::Sampling& sampling) {
   if (sampling.top_k > 0 && sampling.top_k == sampling.position) return -1;
+  if (sampling.given >= 0) return sampling.given;
   for (const backend::LogitChange& change : sampling.changes) {
     const auto bits = std::bit_cast<std::uint32_t>(change.bias - change.divisor);
     chain = Mixed(chain + (std::uint64_t{bits} << 32U | static_cast<std::uint64_t>(change.id)));
@@ -64,7 +67,8 @@ std::vector<backend::SampledToken> SimulatedDevice::Compute(const StepPlan& plan
   std::vector<backend::SampledToken> drawn;
   for (std::size_t i = 0; i < rows.logit_rows.size(); ++i) {
     const auto row = static_cast<std::size_t>(rows.logit_rows[i]);
-    drawn.push_back({.id = Drawn(outputs_[row], plan.sampling()[i])});
+    drawn.push_back(
+        {.id = Drawn(outputs_[row], plan.sampling()[i]), .logprob = Likelihood(outputs_[row])});
   }
   return drawn;
 }

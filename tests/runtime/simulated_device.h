@@ -39,6 +39,8 @@ std::uint64_t Chained(std::uint64_t before, TokenId token, std::int32_t position
 
 // The token that follows a chain; -1, as if nothing was finite, where position is top_k.
 TokenId Drawn(std::uint64_t chain, const backend::Sampling& sampling);
+// Of a token that follows it: as many bits as a float holds.
+float Likelihood(std::uint64_t chain);
 
 class SimulatedDevice {
  public:

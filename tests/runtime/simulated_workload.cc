@@ -83,6 +83,16 @@ Job MakeJob(Random& random, const SchedulerOptions& options, bool salted) {
   return job;
 }
 
+// Makes it a job of which the prompt is to be scored.
+void MakeScore(Random& random, Job& job) {
+  job.new_tokens = 0;
+  job.samples = 1;
+  job.given.clear();
+  while (job.given.size() < job.prompt.size()) job.given.push_back(random.Below(50));
+  if (job.sampling.top_k > 0)
+    job.sampling.top_k = random.Between(1, static_cast<int>(job.prompt.size()));
+}
+
 void AddDeadlines(Random& random, Job& job) {
   if (random.OneIn(2)) job.first_token_by = job.arrival + random.Microseconds(1, 400'000);
   if (random.OneIn(2)) job.done_by = job.arrival + random.Microseconds(1, 1'000'000);
@@ -94,6 +104,7 @@ Workload MakeWorkload(Random& random) {
   Workload workload{.options = MakeOptions(random)};
   const bool salted = random.OneIn(2);
   const int hurried_one_in = random.Pick({4, 1000});
+  const int scored_one_in = random.Pick({3, 1000, 1000});
   Time arrival{std::chrono::hours(1)};
   RequestId id = 0;
   for (int left = random.Between(2, 24); left > 0; --left) {
@@ -102,6 +113,10 @@ Workload MakeWorkload(Random& random) {
     request.job.id = ++id;
     request.job.arrival = arrival;
     if (random.OneIn(hurried_one_in)) AddDeadlines(random, request.job);
+    if (random.OneIn(scored_one_in)) {
+      MakeScore(random, request.job);
+      request.job.first_token_by = Time::max();
+    }
     request.backlog_limit = random.Pick({1, 4, 1000, 1000});
     request.consumed_per_step = random.Pick({1, 1, 4});
     workload.requests.push_back(std::move(request));
