@@ -59,8 +59,18 @@ void StepPlan::AddSampling(const Sequence& sequence, int at) {
   sampling_.push_back(sequence.job->sampling);
   sampling_.back().seed = SeedOf(sequence.job->sampling.seed, sequence.id.sample);
   sampling_.back().position = at + 1;
-  sampling_.back().changes = sequence.penalties.changes();
+  sampling_.back().changes = Kept(sequence.penalties.changes());
   if (sequence.scores()) sampling_.back().given = sequence.job->given[static_cast<std::size_t>(at)];
+}
+
+// A copy of the changes of the last of sampling_.
+std::span<const backend::LogitChange> StepPlan::Kept(
+    std::span<const backend::LogitChange> changes) {
+  if (changes.empty()) return {};
+  if (changes_.size() < sampling_.size()) changes_.resize(sampling_.size());
+  std::vector<backend::LogitChange>& kept = changes_[sampling_.size() - 1];
+  kept.assign(changes.begin(), changes.end());
+  return kept;
 }
 
 // Block by block, as this is where Plan spends most of its time: 256 long sequences have tens of

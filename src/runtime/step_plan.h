@@ -5,6 +5,7 @@
 #define CODEGEN_RUNTIME_STEP_PLAN_H_
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "backend/rows.h"
@@ -40,6 +41,7 @@ class StepPlan {
 
  private:
   void AddSampling(const Sequence& sequence, int at);
+  std::span<const backend::LogitChange> Kept(std::span<const backend::LogitChange> changes);
   void AddPages(const Sequence& sequence, int tokens);
 
   int pages_per_block_;
@@ -51,6 +53,8 @@ class StepPlan {
   std::vector<std::int32_t> pages_;
   std::vector<std::int32_t> logit_rows_;
   std::vector<backend::Sampling> sampling_;
+  // What sampling_ views, since a sequence may end while the step runs. Never fewer than that.
+  std::vector<std::vector<backend::LogitChange>> changes_;
 };
 
 }  // namespace codegen::runtime
