@@ -277,9 +277,10 @@ __device__ float Changed(float logit, LogitChange change) {
 // Makes the changes in a row; `unchanged` is what stood there.
 __device__ void Change(float* row, std::span<const LogitChange> changes, float* unchanged) {
   for (int i = Thread(); i < static_cast<int>(changes.size()); i += Threads()) {
-    float& logit = row[changes[i].id];
+    const LogitChange change = changes.data()[i];
+    float& logit = row[change.id];
     unchanged[i] = logit;
-    logit = Changed(logit, changes[i]);
+    logit = Changed(logit, change);
   }
   __syncthreads();
 }
@@ -287,7 +288,7 @@ __device__ void Change(float* row, std::span<const LogitChange> changes, float* 
 __device__ void Undo(float* row, std::span<const LogitChange> changes, const float* unchanged) {
   __syncthreads();  // all have read the row
   for (int i = Thread(); i < static_cast<int>(changes.size()); i += Threads())
-    row[changes[i].id] = unchanged[i];
+    row[changes.data()[i].id] = unchanged[i];
   __syncthreads();
 }
 
